@@ -1,0 +1,674 @@
+"""SAFE in one file: configuration, towers, fusion, training, evaluation, checkpoints.
+
+Semantic-aware frame-event fusion (Li et al., arXiv 2311.18592; Pattern Recognition 158, 2025): RGB frames and
+event images of one recording pass through one CLIP vision tower, the names of all classes through CLIP's text
+tower, and a small Transformer fuses the three into a class.
+
+    python safe_core.py --dataset hardvs                                  # sample world: minutes on two CPU cores
+    python safe_core.py --dataset hardvs --data-root /data/HARDVS         # the real thing, the paper's settings
+    torchrun --nproc-per-node 4 safe_core.py --dataset pokerevent --data-root /data/PokerEvent --resume
+
+The file needs only torch, open_clip, timm and safetensors. Data come as a `torch.utils.data.Dataset` of dicts
+{"rgb": uint8 [F, 3, S, S], "event": uint8 [F, 3, S, S], "label": int, "name": str}; `safe_data` makes such ones.
+
+Shapes in comments: B batch, F frames, S image side, K tokens of an image, N visual tokens of a branch,
+L classes, M sentences, T text positions, D width.
+"""
+
+import argparse
+import dataclasses
+import json
+import math
+import os
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, get_args
+
+import numpy as np
+import open_clip
+import safetensors
+import safetensors.torch
+import timm
+import torch
+import torch.distributed as dist
+import torch.nn as nn
+import torch.nn.functional as F
+from torch.nn.parallel import DistributedDataParallel
+from torch.utils.data import DataLoader, Subset
+from torch.utils.data.distributed import DistributedSampler
+
+HERE = Path(__file__).resolve().parent
+
+# ------------------------------------------------------------------------------------------------ configuration
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """Everything that decides a run. The defaults are the paper's (Sec. 4.2); "open" marks what it leaves open."""
+
+    # data
+    dataset: Literal["hardvs", "pokerevent", "folder"] = "hardvs"  # hardvs | pokerevent | folder (your own recordings, one folder per class)
+    data_root: str | None = None  # None: the generated sample
+    modality: Literal["both", "rgb", "event"] = "both"
+    frames: int = 5  # F, Table 5's best
+    image_size: int = 224  # S
+    event_representation: Literal["authors", "counts", "voxel", "time_surface"] = "authors"
+    event_windows: Literal["frames", "afe"] = "frames"  # frames: between frame time stamps (arXiv v1) | afe (journal version)
+    afe_min_events: int = 150_000  # AFE's smallest half, ExACT's value for HARDVS
+    afe_threshold: float = 0.0  # AFE's difference threshold; 0: always split, ExACT's value for HARDVS
+    sensor_size: str | None = None  # "346x260": for recordings that do not carry it
+    augment: bool = True  # shift, scale and permitted flips, once per clip; open
+    train_fraction: float = 1.0  # share of the training list that is used
+    val_fraction: float = 0.1  # share of the training list that selects the epoch; open
+    test_fraction: float = 0.2  # held-out share of a `folder` without lists
+    on_bad_recording: Literal["stop", "skip"] = "stop"
+    sample_train_per_class: int = 100  # size of the generated sample
+    sample_test_per_class: int = 30
+    # text
+    prompt: str | None = None  # sentence with {} for the class name; None: the paper's for the data set
+    prompt_file: str | None = None  # JSON, a list of sentences per class, instead of `prompt`
+    prompt_context: int = 0  # learnable context vectors in front of the sentence (CoOp)
+    # towers
+    clip_model: str = "ViT-B-16-quickgelu"  # open_clip name, or a .json of weights/
+    clip_weights: str = "openai"  # open_clip tag or a file
+    vit_model: str = "vit_base_patch16_224.augreg_in21k_ft_in1k"  # timm name or .json: Table 4's plain ViT
+    resnet_model: str = "resnet50.a1_in1k"  # timm name or .json: the ResNet counterpart
+    pretrained: bool = True  # False: every tower starts from random weights
+    freeze_vision: bool = False
+    freeze_text: bool = False
+    # fusion: the switches of Table 4, then sizes
+    vision_tower: Literal["clip", "vit", "resnet"] = "clip"
+    use_text: bool = True
+    use_multimodal_transformer: bool = True
+    use_self_attention: bool = True
+    use_cross_attention: bool = True
+    frame_fusion: Literal["concat", "mean"] = "concat"  # concat: N = F*K (the equations) | mean: N = K (the released code)
+    width: int = 768  # D
+    heads: int = 12  # open
+    layers: int = 1  # of each multi-modal Transformer; open
+    readout_tokens: int = 10  # learned tokens that the classifier reads; open
+    dropout: float = 0.0
+    # training
+    epochs: int = 50
+    batch_size: int = 16  # clips over all processes
+    learning_rate: float = 8e-6
+    tower_lr_scale: float = 1.0  # learning rate of the towers relative to the fusion's
+    warmup_fraction: float = 0.05  # of all steps, linear; open
+    final_lr_fraction: float = 0.1  # cosine ends here ("decay rate 0.1")
+    weight_decay: float = 0.05  # on matrices only; open
+    clip_norm: float = 1.0  # gradient norm over ALL trained parameters
+    label_smoothing: float = 0.0
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    workers: int = 2  # loader processes per training process
+    seed: int = 0
+
+
+PRESETS = {
+    "paper": {},
+    "sample": dict(  # sized so that two CPU cores train it in about three minutes
+        image_size=96, frames=4, afe_min_events=2_000, clip_model="weights/tiny_clip.json",
+        vit_model="weights/tiny_vit.json", resnet_model="weights/tiny_resnet.json", freeze_text=True,
+        width=128, heads=4, dropout=0.1, epochs=8, batch_size=32, learning_rate=1e-3, tower_lr_scale=0.3,
+        final_lr_fraction=0.01, warmup_fraction=0.1,
+    ),
+}  # fmt: skip
+
+def configure(preset: str | None = None, **fields) -> Config:
+    """Config from a preset and overrides. `None` means "as the preset has it".
+
+    preset: "paper" | "sample"; None picks "sample" for the generated sample, "paper" for real data.
+    Raises ValueError for an unknown preset, field or choice.
+    """
+    preset = preset or ("sample" if fields.get("data_root") is None else "paper")
+    if preset not in PRESETS:
+        raise ValueError(f"preset={preset!r} is unknown: choose one of {', '.join(PRESETS)}, or None")
+    known = {f.name for f in dataclasses.fields(Config)}
+    if unknown := sorted(set(fields) - known):
+        raise ValueError(f"unknown configuration field {', '.join(unknown)}: see `python safe_core.py --help`")
+    config = Config(**{**PRESETS[preset], **{k: v for k, v in fields.items() if v is not None}})
+    for f in dataclasses.fields(Config):
+        if (choices := get_args(f.type)) and getattr(config, f.name) not in (*choices, f.default):
+            raise ValueError(f"{f.name}={getattr(config, f.name)!r} is unknown: choose one of {', '.join(choices)}")
+    return config
+
+
+# ------------------------------------------------------------------------------------------------ towers
+
+
+def load_local(path: str) -> tuple[dict, dict | None]:
+    """(specification, state dict or None) of a tower kept in weights/: `name.json` beside `name.safetensors`."""
+    spec = HERE / path
+    if not spec.exists():
+        raise FileNotFoundError(f"{spec}: no such tower; notebooks/pretrain_clip.ipynb makes those of weights/")
+    weights = spec.with_suffix(".safetensors")
+    state = safetensors.torch.load_file(weights) if weights.exists() else None
+    return json.loads(spec.read_text()), state
+
+
+def build_clip(config: Config) -> tuple[nn.Module, object]:
+    """(CLIP, tokenizer) through open_clip (Radford et al., 2021), or this project's own tiny one."""
+    if not config.clip_model.endswith(".json"):
+        name, weights = config.clip_model, config.clip_weights if config.pretrained else None
+        try:
+            clip = open_clip.create_model(name, pretrained=weights, force_image_size=config.image_size)
+        except OSError as error:  # what the hub's client raises without a network
+            raise OSError(f"the weights {weights!r} of {name} could not be fetched ({error}); fetch them once with a "
+                          f"network, or give a local file as clip_weights=FILE") from error  # fmt: skip
+        return clip, open_clip.get_tokenizer(name)
+    spec, state = load_local(config.clip_model)
+    clip = open_clip.CLIP(**spec["clip"])
+    if config.pretrained:
+        rows = state.pop("token_ids").long()  # only tokens of its captions are stored; others read as their mean
+        trained = state["token_embedding.weight"].float()
+        state["token_embedding.weight"] = trained.mean(0).repeat(clip.vocab_size, 1).index_copy_(0, rows, trained)
+        clip.load_state_dict(state, strict=False)  # float16 on disk; buffers are made anew
+    return clip, open_clip.get_tokenizer("ViT-B-16")
+
+
+class VisionTower(nn.Module):
+    """uint8 images [B, 3, S, S] -> all tokens [B, K, D_v] before CLIP's projection (Sec. 3.2: 197 x 768).
+
+    One tower serves RGB frames and event images. Pixels are normalised here, on the device, as the tower's
+    pre-training did it. `clip`: the visual half of a CLIP; for vit and resnet it is ignored.
+    """
+
+    def __init__(self, config: Config, clip_visual: nn.Module | None):
+        super().__init__()
+        self.kind, mean, std = config.vision_tower, open_clip.OPENAI_DATASET_MEAN, open_clip.OPENAI_DATASET_STD
+        if self.kind == "clip":
+            self.net = clip_visual
+            self.net.proj, self.net.output_tokens = None, True  # class token and patch tokens at full width
+        else:
+            name = config.vit_model if self.kind == "vit" else config.resnet_model
+            size = {"img_size": config.image_size} if self.kind == "vit" else {}
+            if name.endswith(".json"):
+                spec, state = load_local(name)
+                self.net = timm.create_model(spec["timm"], num_classes=0, **spec["arguments"], **size)
+                if config.pretrained:
+                    self.net.load_state_dict(state)
+            else:
+                self.net = timm.create_model(name, pretrained=config.pretrained, num_classes=0, **size)
+                mean, std = self.net.pretrained_cfg["mean"], self.net.pretrained_cfg["std"]
+        self.register_buffer("mean", torch.tensor(mean).view(3, 1, 1) * 255, persistent=False)
+        self.register_buffer("std", torch.tensor(std).view(3, 1, 1) * 255, persistent=False)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        images = (images - self.mean) / self.std
+        if self.kind == "clip":
+            class_token, patches = self.net(images)
+            return torch.cat([class_token[:, None], patches], dim=1)
+        tokens = self.net.forward_features(images)
+        return tokens.flatten(2).transpose(1, 2) if self.kind == "resnet" else tokens
+
+
+class TextTower(nn.Module):
+    """CLIP's text tower over fixed sentences: `forward(which)` -> features [len(which), D_t].
+
+    Attention is causal and the end-of-text position is read out, so positions after the longest sentence cannot
+    matter: they are cut. `context` > 0 puts that many learned vectors in front of every sentence (CoOp, Zhou et al.,
+    2022). Raises ValueError if a sentence does not fit CLIP's context.
+    """
+
+    def __init__(self, clip: nn.Module, tokenizer, sentences: list[str], context: int):
+        super().__init__()
+        tokens = tokenizer(sentences)
+        end = tokens.argmax(dim=1)  # end-of-text is the largest token number
+        if (overfull := end + context >= clip.context_length - (tokens[:, -1] != 0).int()).any():
+            raise ValueError(f"sentence too long for CLIP's {clip.context_length} tokens (with {context} context "
+                             f"vectors): {sentences[int(overfull.nonzero()[0])]!r}; shorten it")  # fmt: skip
+        self.register_buffer("tokens", tokens[:, : int(end.max()) + 1], persistent=False)
+        self.register_buffer("end", end + context, persistent=False)
+        self.register_buffer("mask", clip.attn_mask, persistent=False)
+        self.token_embedding, self.positional_embedding = clip.token_embedding, clip.positional_embedding
+        self.transformer, self.ln_final, self.projection = clip.transformer, clip.ln_final, clip.text_projection
+        self.context = nn.Parameter(torch.randn(context, clip.token_embedding.embedding_dim) * 0.02) if context else None
+
+    def forward(self, which: torch.Tensor) -> torch.Tensor:
+        order = self.end[which].argsort()  # sentences of like length together, each group cut to its longest
+        parts = [self.encode(which[part]) for part in order.chunk(max(1, len(which) // 50))]
+        return torch.cat(parts)[order.argsort()]
+
+    def encode(self, which: torch.Tensor) -> torch.Tensor:
+        end = self.end[which]
+        x = self.token_embedding(self.tokens[which])  # [M, T, D_t]
+        if self.context is not None:
+            x = torch.cat([x[:, :1], self.context.expand(len(x), -1, -1), x[:, 1:]], dim=1)
+        length = int(end.max()) + 1
+        x = x[:, :length] + self.positional_embedding[:length]
+        x = self.transformer(x, attn_mask=self.mask[:length, :length])
+        return self.ln_final(x)[torch.arange(len(x), device=x.device), end] @ self.projection
+
+
+# ------------------------------------------------------------------------------------------------ fusion
+
+
+class PreNormAttention(nn.Module):
+    """queries + Attention(LayerNorm(queries), LayerNorm(context)), Attention = softmax(Q K^T / sqrt(d_k)) V (Sec. 3.3).
+
+    Queries [B, Nq, D] read context [B, Nk, D]; without context they read each other (self-attention).
+    """
+
+    def __init__(self, width: int, heads: int, dropout: float):
+        super().__init__()
+        self.norm, self.attention = nn.LayerNorm(width), nn.MultiheadAttention(width, heads, dropout, batch_first=True)
+
+    def forward(self, queries: torch.Tensor, context: torch.Tensor | None = None) -> torch.Tensor:
+        q = self.norm(queries)
+        kv = q if context is None else self.norm(context)
+        return queries + self.attention(q, kv, kv, need_weights=False)[0]
+
+
+class Fusion(nn.Module):
+    """The paper's feature enhancement and classifier (Sec. 3.3, Fig. 2).
+
+    Visual tokens {"rgb": [B, F, K, D], "event": [B, F, K, D]} (one or both) and text tokens [L, D] (or None) -> logits
+    [B, L]. Our choices where the paper is silent: the two branches have their own weights; the last self-attention is
+    read at a few learned tokens (as in the released code), and one linear layer classifies what they hold.
+    """
+
+    def __init__(self, config: Config, branches: list[str], num_classes: int, num_tokens: int):
+        super().__init__()
+        c, d = config, config.width
+        sizes = (d, c.heads, c.dropout)
+        self.config = config
+        frames = c.frames if c.frame_fusion == "concat" else 1
+        self.position = nn.Parameter(torch.randn(num_tokens, d) * 0.02)
+        self.frame = nn.Parameter(torch.randn(frames, 1, d) * 0.02) if frames > 1 else None
+        kinds = branches + ["text"] * c.use_text
+        self.kind = nn.ParameterDict({kind: nn.Parameter(torch.randn(d) * 0.02) for kind in kinds})
+
+        def block():  # pre-norm: LayerNorm, self-attention, residual, LayerNorm, feed-forward, residual
+            return nn.TransformerEncoderLayer(d, c.heads, 4 * d, c.dropout, "gelu", batch_first=True, norm_first=True)
+
+        if c.use_multimodal_transformer:
+            self.multimodal_transformer = nn.ModuleDict(
+                {b: nn.Sequential(*(block() for _ in range(c.layers))) for b in branches})
+        if c.use_self_attention:
+            self.self_attention = PreNormAttention(*sizes)
+        if c.use_text and c.use_cross_attention:
+            self.cross_attention = nn.ModuleDict({b: PreNormAttention(*sizes) for b in branches})
+        self.readout = nn.Parameter(torch.randn(c.readout_tokens, d) * 0.02)
+        self.final_attention = PreNormAttention(*sizes)
+        linear = nn.Linear(c.readout_tokens * d, num_classes)
+        self.classifier = nn.Sequential(nn.LayerNorm(d), nn.Flatten(), nn.Dropout(c.dropout), linear)
+
+    def forward(self, visual: dict[str, torch.Tensor], text: torch.Tensor | None) -> torch.Tensor:
+        c, visual, texts = self.config, dict(visual), {}
+        for b, x in visual.items():  # 1. position and modality embeddings
+            x = x.mean(dim=1, keepdim=True) if c.frame_fusion == "mean" else x
+            x = x + self.position + self.kind[b]
+            visual[b] = (x if self.frame is None else x + self.frame).flatten(1, 2)  # [B, N, D]
+            if text is not None:
+                texts[b] = (text + self.kind["text"]).expand(len(x), -1, -1)  # [B, L, D]
+        if c.use_multimodal_transformer:  # 2. one multi-modal Transformer per branch, over [visual, text]
+            for b in visual:
+                count = visual[b].shape[1]
+                x = self.multimodal_transformer[b](torch.cat([visual[b]] + [texts[b]] * bool(texts), dim=1))
+                visual[b], texts = x[:, :count], texts and texts | {b: x[:, count:]}
+        if c.use_self_attention:  # 3. self-attention over [RGB, event]
+            counts = [x.shape[1] for x in visual.values()]
+            x = self.self_attention(torch.cat(list(visual.values()), dim=1))
+            visual = dict(zip(visual, x.split(counts, dim=1), strict=True))
+        if texts and c.use_cross_attention:  # 4. each branch's text queries its visual tokens
+            texts = {b: self.cross_attention[b](texts[b], visual[b]) for b in texts}
+        # 5. all tokens together; only the read-out rows of this self-attention are used, so only they are computed
+        readout = self.readout.expand(len(x), -1, -1)
+        everything = torch.cat([*visual.values(), *texts.values(), readout], dim=1)
+        return self.classifier(self.final_attention(readout, everything))
+
+
+class SAFE(nn.Module):
+    """Towers and fusion: uint8 rgb and/or event [B, F, 3, S, S] -> logits [B, L].
+
+    sentences: one list per class. With several sentences of a class, evaluation averages their
+    text features ("in token space") and training draws one of them per step. A frozen text tower is run once, here:
+    its features are a buffer, and the tower is dropped.
+    """
+
+    def __init__(self, config: Config, sentences: list[list[str]]):
+        super().__init__()
+        self.config = config
+        self.branches = ["rgb", "event"] if config.modality == "both" else [config.modality]
+        clip = tokenizer = None
+        if config.vision_tower == "clip" or config.use_text:
+            clip, tokenizer = build_clip(config)
+        self.vision = VisionTower(config, clip and clip.visual)
+        with torch.no_grad():
+            blank = torch.zeros(1, 3, config.image_size, config.image_size, dtype=torch.uint8)
+            num_tokens, vision_width = self.vision.eval()(blank).shape[1:]
+        self.vision.train().requires_grad_(not config.freeze_vision)
+        self.visual_embed = nn.Linear(vision_width, config.width) if vision_width != config.width else nn.Identity()
+        self.text = None
+        if config.use_text:
+            counts = torch.tensor([len(s) for s in sentences])
+            self.register_buffer("counts", counts, persistent=False)
+            self.register_buffer("first", counts.cumsum(0) - counts, persistent=False)
+            flat = [sentence for group in sentences for sentence in group]
+            self.text = TextTower(clip, tokenizer, flat, config.prompt_context)
+            self.word_embed = nn.Linear(clip.text_projection.shape[1], config.width)
+            if config.freeze_text:
+                self.text.requires_grad_(False)
+                if config.prompt_context:
+                    self.text.context.requires_grad_(True)
+                else:
+                    with torch.no_grad():
+                        self.register_buffer("text_features", self.text(torch.arange(len(flat))))
+                    self.text = None
+        self.fusion = Fusion(config, self.branches, len(sentences), num_tokens)
+
+    def forward(self, rgb: torch.Tensor | None = None, event: torch.Tensor | None = None) -> torch.Tensor:
+        inputs = {"rgb": rgb, "event": event}
+        if missing := [b for b in self.branches if inputs[b] is None]:
+            raise ValueError(f"modality={self.config.modality!r} needs the input {missing[0]!r}, which the data lack: "
+                             f"choose another modality, or data that have it")  # fmt: skip
+        images = torch.stack([inputs[b] for b in self.branches])  # both modalities as one batch
+        tokens = self.visual_embed(self.vision(images.flatten(0, 2))).unflatten(0, images.shape[:3])  # [2, B, F, K, D]
+        return self.fusion(dict(zip(self.branches, tokens, strict=True)), self.text_tokens())
+
+    def text_tokens(self) -> torch.Tensor | None:
+        """One token per class [L, D]: of a drawn sentence in training, of the mean over its sentences otherwise."""
+        if not self.config.use_text:
+            return None
+        encode = self.text or self.text_features.__getitem__
+        if self.training:
+            draw = (torch.rand(len(self.counts), device=self.counts.device) * self.counts).long()
+            return self.word_embed(encode(self.first + draw))
+        features = encode(torch.arange(int(self.counts.sum()), device=self.counts.device))
+        return self.word_embed(torch.stack([f.mean(0) for f in features.split(self.counts.tolist())]))
+
+    def train(self, mode: bool = True) -> "SAFE":
+        super().train(mode)
+        if self.config.freeze_vision:
+            self.vision.eval()  # a frozen ResNet keeps its batch statistics, too
+        return self
+
+
+# ------------------------------------------------------------------------------------------------ processes, precision
+
+
+@dataclass(frozen=True)
+class World:
+    """This process among all: rank, number of processes, device."""
+
+    rank: int = 0
+    size: int = 1
+    device: torch.device = torch.device("cpu")
+
+
+def init_world() -> World:
+    """Joins the process group that torchrun describes in the environment; alone without it."""
+    cuda = torch.cuda.is_available()
+    if "WORLD_SIZE" not in os.environ:
+        return World(device=torch.device("cuda" if cuda else "cpu"))
+    device = torch.device("cuda", int(os.environ["LOCAL_RANK"])) if cuda else torch.device("cpu")
+    if cuda:
+        torch.cuda.set_device(device)
+    if not dist.is_initialized():
+        dist.init_process_group("nccl" if cuda else "gloo")
+    return World(dist.get_rank(), dist.get_world_size(), device)
+
+
+def autocast(config: Config, device: torch.device) -> torch.autocast:
+    """bfloat16 where asked for; "auto" takes it on GPUs that have it, never on a CPU (records stay comparable)."""
+    bf16 = config.precision == "bf16"
+    if config.precision == "auto":
+        bf16 = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
+    return torch.autocast(device.type, torch.bfloat16, enabled=bf16)
+
+
+def seed_everything(*seeds: int) -> None:
+    """Seeds torch from a tuple such as (seed, epoch, rank): a resumed epoch draws what it would have drawn."""
+    torch.manual_seed(int(np.random.SeedSequence(seeds).generate_state(1)[0]))
+
+
+# ------------------------------------------------------------------------------------------------ checkpoints
+
+
+def write_atomically(path: Path, write) -> None:
+    """`write(temporary path)`, then rename: a reader sees the old file or the whole new one."""
+    partial = path.with_name(path.name + ".partial")
+    write(partial)
+    os.replace(partial, path)
+
+
+def save_checkpoint(path: Path, tensors: dict[str, torch.Tensor], about: dict) -> None:
+    """Tensors as safetensors with `about` as JSON in its header, and the same JSON beside it for people."""
+    text = json.dumps(about, indent=1)
+    tensors = {k: v.detach().cpu().contiguous() for k, v in tensors.items()}
+    write_atomically(path, lambda p: safetensors.torch.save_file(tensors, p, metadata={"about": text}))
+    write_atomically(path.with_suffix(".json"), lambda p: p.write_text(text))
+
+
+def load_checkpoint(path: Path, *, num_classes: int | None = None) -> tuple[dict[str, torch.Tensor], dict]:
+    """(tensors, about) of a checkpoint of this project. No code in the file is ever run.
+
+    Raises FileNotFoundError, or ValueError if the file is not such a checkpoint or has other classes.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such checkpoint; a run writes best.safetensors and last.safetensors")
+    try:
+        with safetensors.safe_open(path, "pt") as file:
+            about = json.loads(file.metadata()["about"])
+            tensors = {key: file.get_tensor(key) for key in file.keys()}
+    except (safetensors.SafetensorError, KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{path}: not a checkpoint of this project ({error}); expected a .safetensors file that a "
+                         f"run here wrote") from error  # fmt: skip
+    if num_classes is not None and len(about["class_names"]) != num_classes:
+        raise ValueError(f"{path}: trained for {len(about['class_names'])} classes, the data have {num_classes}; "
+                         f"use the data set it was trained on, or train anew")  # fmt: skip
+    return tensors, about
+
+
+def load_model(path: Path, *, num_classes: int | None = None) -> tuple[SAFE, dict]:
+    """(model in evaluation mode, what was saved beside it) from a checkpoint, without fetching any weights."""
+    tensors, about = load_checkpoint(path, num_classes=num_classes)
+    config = dataclasses.replace(Config(**about["config"]), pretrained=False)
+    model = SAFE(config, about["sentences"])
+    model.load_state_dict(under("model.", tensors))
+    return model.eval(), about
+
+
+# ------------------------------------------------------------------------------------------------ evaluation
+
+
+@torch.inference_mode()
+def predict(model: nn.Module, dataset, config: Config, world: World = World()) -> torch.Tensor:
+    """Log-probabilities [len(dataset), L], float32, in the data set's order, on every process.
+
+    Each process takes every world.size-th clip: none is padded, none counted twice.
+    """
+    model.eval()
+    mine = range(world.rank, len(dataset), world.size)
+    parts = []
+    for batch in DataLoader(Subset(dataset, mine), batch_size=config.batch_size, num_workers=config.workers):
+        with autocast(config, world.device):
+            logits = model(*inputs(batch, world.device))
+        parts.append(logits.float().log_softmax(dim=1).cpu())
+    gathered = [torch.cat(parts)] * world.size
+    if world.size > 1:
+        dist.all_gather_object(gathered, gathered[0])
+    log_probs = torch.empty(len(dataset), gathered[0].shape[1])
+    for rank, part in enumerate(gathered):
+        log_probs[rank :: world.size] = part
+    return log_probs
+
+
+def accuracy(log_probs: torch.Tensor, labels: torch.Tensor) -> dict[str, float]:
+    """Top-1 and top-5 accuracy in percent (Sec. 4.1), and the mean cross entropy in nats."""
+    hits = log_probs.topk(min(5, log_probs.shape[1])).indices == labels[:, None]
+    return {"top1": 100 * hits[:, 0].float().mean().item(), "top5": 100 * hits.any(1).float().mean().item(),
+            "loss": F.nll_loss(log_probs, labels).item()}  # fmt: skip
+
+
+# ------------------------------------------------------------------------------------------------ training
+
+
+def make_optimizer(model: nn.Module, config: Config) -> torch.optim.AdamW:
+    """AdamW over all trained parameters; vectors and embeddings of single tokens are not decayed."""
+    groups = {}
+    for name, p in model.named_parameters():
+        if p.requires_grad:
+            tower = name.startswith(("vision.", "text."))
+            groups.setdefault((tower, p.ndim >= 2 and min(p.shape) > 1), []).append(p)
+    return torch.optim.AdamW(
+        [{"params": params, "scale": config.tower_lr_scale if tower else 1.0, "weight_decay": decay * config.weight_decay}
+         for (tower, decay), params in groups.items()], lr=config.learning_rate)  # fmt: skip
+
+
+def learning_rate(step: int, steps: int, config: Config) -> float:
+    """Linear warm-up, then a cosine to final_lr_fraction; `step` counts optimizer steps from 0."""
+    warmup = round(config.warmup_fraction * steps)
+    if step < warmup:
+        return config.learning_rate * (step + 1) / warmup
+    cosine = 0.5 + 0.5 * math.cos(math.pi * (step - warmup) / max(1, steps - warmup))
+    return config.learning_rate * (config.final_lr_fraction + (1 - config.final_lr_fraction) * cosine)
+
+
+def fit(config: Config, train, val, test, *, sentences, class_names, out_dir, resume=False, on_step=None) -> dict:
+    """Trains SAFE, picks the epoch by `val`, evaluates that one on `test`, once.
+
+    train, val, test: data sets as above, with `labels` (int64 [n]); `train` also has `set_epoch`. Writes to out_dir
+    last.safetensors (weights and optimizer, every epoch) and best.safetensors (weights). With resume=True an
+    interrupted run goes on from last.safetensors exactly as it would have; without one there it starts.
+    on_step(epoch, step, steps, loss) is called after every step, for progress bars.
+    Returns history (one row per epoch), best_epoch, test accuracy, log_probs [n, L], parameters, processes.
+    Raises FileExistsError rather than overwrite a run, ValueError if a resumed run was configured otherwise.
+    """
+    world, out_dir = init_world(), Path(out_dir)
+    if config.batch_size % world.size or len(train) < config.batch_size:
+        raise ValueError(f"batch_size={config.batch_size} must divide over {world.size} processes and be at most the "
+                         f"{len(train)} training clips")  # fmt: skip
+    last, best = out_dir / "last.safetensors", out_dir / "best.safetensors"
+    if last.exists() and not resume:
+        raise FileExistsError(f"{last}: this folder holds a run; continue it with resume=True or choose another out_dir")
+    seed_everything(config.seed)
+    model = SAFE(config, sentences).to(world.device)
+    optimizer = make_optimizer(model, config)
+    about = {"config": dataclasses.asdict(config), "class_names": class_names, "sentences": sentences, "history": []}
+    if last.exists():
+        about["history"] = restore(last, model, optimizer, about)
+    history, wrapped = about["history"], model
+    if world.size > 1:  # the towers are inside, so their gradients are averaged, too
+        wrapped = DistributedDataParallel(model, device_ids=[world.device] if world.device.type == "cuda" else None)
+    trained = [p for group in optimizer.param_groups for p in group["params"]]
+    sampler = DistributedSampler(train, world.size, world.rank, shuffle=True, seed=config.seed, drop_last=True)
+    loader = DataLoader(train, config.batch_size // world.size, sampler=sampler, num_workers=config.workers,
+                        drop_last=True, pin_memory=world.device.type == "cuda")  # fmt: skip
+
+    for epoch in range(len(history), config.epochs):
+        start = time.perf_counter()
+        seed_everything(config.seed, epoch, world.rank)  # a resumed epoch draws what it would have drawn
+        sampler.set_epoch(epoch)
+        train.set_epoch(epoch)  # augmentation and jitter
+        wrapped.train()
+        total = 0.0
+        for i, batch in enumerate(loader):
+            rate = learning_rate(epoch * len(loader) + i, config.epochs * len(loader), config)
+            for group in optimizer.param_groups:
+                group["lr"] = rate * group["scale"]
+            with autocast(config, world.device):
+                logits = wrapped(*inputs(batch, world.device))
+            labels = batch["label"].to(world.device)
+            loss = F.cross_entropy(logits.float(), labels, label_smoothing=config.label_smoothing)
+            if not math.isfinite(value := loss.item()):
+                raise FloatingPointError(f"loss is {value} in epoch {epoch + 1}, step {i + 1}: lower learning_rate (now "
+                                         f"{config.learning_rate:.2g}) and resume; {last.name} is kept")  # fmt: skip
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            nn.utils.clip_grad_norm_(trained, config.clip_norm)
+            optimizer.step()
+            total += value
+            if on_step:
+                on_step(epoch, i + 1, len(loader), value)
+        row = {"epoch": epoch + 1, "train_loss": total / len(loader), "learning_rate": rate}
+        if len(val):
+            row |= {f"val_{k}": v for k, v in accuracy(predict(model, val, config, world), val.labels).items()}
+        history.append(row | {"seconds": time.perf_counter() - start})
+        if world.rank == 0:
+            out_dir.mkdir(parents=True, exist_ok=True)
+            tensors = {f"model.{k}": v for k, v in model.state_dict().items()}
+            if best_epoch(history) == epoch + 1:
+                save_checkpoint(best, tensors, about)
+            for index, state in optimizer.state_dict()["state"].items():
+                tensors |= {f"optimizer.{index}.{k}": v for k, v in state.items()}
+            save_checkpoint(last, tensors, about)
+            print(", ".join(f"{k} {v:.4g}" for k, v in history[-1].items()), flush=True)
+
+    if world.size > 1:
+        dist.barrier()  # the first process has written the best epoch
+    tensors, _ = load_checkpoint(best)
+    model.load_state_dict(under("model.", tensors))
+    log_probs = predict(model, test, config, world)
+    count = {"all": sum(p.numel() for p in model.parameters()), "trained": sum(p.numel() for p in trained)}
+    return {"history": history, "best_epoch": best_epoch(history), "test": accuracy(log_probs, test.labels),
+            "log_probs": log_probs, "parameters": count, "processes": world.size}  # fmt: skip
+
+
+def inputs(batch: dict, device: torch.device) -> list[torch.Tensor | None]:
+    """[rgb, event] of a batch on the device; None for a modality that the data lack."""
+    return [batch[k].to(device, non_blocking=True) if k in batch else None for k in ("rgb", "event")]
+
+
+def best_epoch(history: list[dict]) -> int:
+    """The epoch of the highest validation top-1, the earliest of equals; the last one where nothing was held out."""
+    return max(history, key=lambda row: (row.get("val_top1", row["epoch"]), -row["epoch"]))["epoch"]
+
+
+def restore(path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, about: dict) -> list[dict]:
+    """Puts model and optimizer back to where `path` left them; returns its history. The configuration must agree."""
+    tensors, saved = load_checkpoint(path, num_classes=len(about["class_names"]))
+    if differing := [k for k, v in about["config"].items() if k != "workers" and saved["config"].get(k) != v]:
+        raise ValueError(f"{path}: was configured with another {', '.join(differing)}; resume with the same values")
+    model.load_state_dict(under("model.", tensors))
+    state = optimizer.state_dict()
+    for key, value in under("optimizer.", tensors).items():
+        index, name = key.split(".")
+        state["state"].setdefault(int(index), {})[name] = value
+    optimizer.load_state_dict(state)
+    return saved["history"]
+
+
+def under(prefix: str, tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """The tensors whose names start with `prefix`, without it."""
+    return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
+
+
+# ------------------------------------------------------------------------------------------------ command line
+
+
+def main() -> None:
+    """Every configuration field is an option: see --help."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--preset", choices=PRESETS, help="default: sample for the sample, paper for real data")
+    parser.add_argument("--out-dir", help="default: runs/DATASET-TIME; must be given to resume")
+    parser.add_argument("--resume", action="store_true", help="continue the run in --out-dir if it holds one")
+    for f in dataclasses.fields(Config):
+        kind = {"type": str if f.default is None else type(f.default), "choices": get_args(f.type) or None}
+        if isinstance(f.default, bool):
+            kind = {"action": argparse.BooleanOptionalAction}
+        default = f"paper: {f.default}, sample: {PRESETS['sample'].get(f.name, f.default)}"
+        parser.add_argument(f"--{f.name.replace('_', '-')}", default=None, help=default, **kind)
+    fields = vars(parser.parse_args())
+    out_dir, resume = fields.pop("out_dir"), fields.pop("resume")
+    import safe_book  # the model knows neither where data come from nor what a record looks like
+    import safe_data
+
+    config, world = configure(**fields), init_world()
+    if world.rank:
+        dist.barrier()  # the first process makes the sample, the others find it
+    splits = safe_data.open_dataset(**safe_data.options(config))
+    if world.size > 1 and not world.rank:
+        dist.barrier()
+    out_dir = Path(out_dir or HERE / "runs" / f"{config.dataset}-{time.strftime('%Y%m%d-%H%M%S')}")
+    result = fit(config, splits.train, splits.val, splits.test, sentences=safe_data.prompt_sentences(splits.class_names, config),
+                 class_names=splits.class_names, out_dir=out_dir, resume=resume)  # fmt: skip
+    if not world.rank:
+        print(safe_book.summary(safe_book.write_record(out_dir, config, splits, result)))
+    if world.size > 1:
+        dist.destroy_process_group()
+
+
+if __name__ == "__main__":
+    main()
