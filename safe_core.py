@@ -23,7 +23,7 @@ import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Literal, get_args, get_origin
 
 import numpy as np
 import open_clip
@@ -41,7 +41,6 @@ from torch.utils.data.distributed import DistributedSampler
 HERE = Path(__file__).resolve().parent
 
 # ------------------------------------------------------------------------------------------------ configuration
-
 
 @dataclass(frozen=True, kw_only=True)
 class Config:
@@ -104,12 +103,14 @@ class Config:
     seed: int = 0
 
 
+CHOICES = {f.name: get_args(f.type) for f in dataclasses.fields(Config) if get_origin(f.type) is Literal}
+
 PRESETS = {
     "paper": {},
     "sample": dict(  # sized so that two CPU cores train it in about three minutes
         image_size=96, frames=4, afe_min_events=2_000, clip_model="weights/tiny_clip.json",
         vit_model="weights/tiny_vit.json", resnet_model="weights/tiny_resnet.json", freeze_text=True,
-        width=128, heads=4, dropout=0.1, epochs=8, batch_size=32, learning_rate=1e-3, tower_lr_scale=0.3,
+        width=96, heads=3, dropout=0.1, epochs=6, batch_size=32, learning_rate=1e-3, tower_lr_scale=1.0,
         final_lr_fraction=0.01, warmup_fraction=0.1,
     ),
 }  # fmt: skip
@@ -127,79 +128,89 @@ def configure(preset: str | None = None, **fields) -> Config:
     if unknown := sorted(set(fields) - known):
         raise ValueError(f"unknown configuration field {', '.join(unknown)}: see `python safe_core.py --help`")
     config = Config(**{**PRESETS[preset], **{k: v for k, v in fields.items() if v is not None}})
-    for f in dataclasses.fields(Config):
-        if (choices := get_args(f.type)) and getattr(config, f.name) not in (*choices, f.default):
-            raise ValueError(f"{f.name}={getattr(config, f.name)!r} is unknown: choose one of {', '.join(choices)}")
+    for name, choices in CHOICES.items():
+        if getattr(config, name) not in choices:
+            raise ValueError(f"{name}={getattr(config, name)!r} is unknown: choose one of {', '.join(choices)}")
     return config
-
 
 # ------------------------------------------------------------------------------------------------ towers
 
+def conv_stem(width: int, patch_size: int) -> nn.Sequential:
+    """Patch embedding by stride-2 convolutions (Xiao et al., 2021): a small ViT learns much faster with it."""
+    layers, channels = [], 3
+    for i in reversed(range(patch_size.bit_length() - 1)):
+        out = width >> i
+        layers += [nn.Conv2d(channels, out, 3, 2, 1, bias=False), nn.GroupNorm(out // 6, out), nn.GELU()]
+        channels = out
+    return nn.Sequential(*layers, nn.Conv2d(width, width, 1))
 
-def load_local(path: str) -> tuple[dict, dict | None]:
-    """(specification, state dict or None) of a tower kept in weights/: `name.json` beside `name.safetensors`."""
-    spec = HERE / path
-    if not spec.exists():
-        raise FileNotFoundError(f"{spec}: no such tower; notebooks/pretrain_clip.ipynb makes those of weights/")
-    weights = spec.with_suffix(".safetensors")
-    state = safetensors.torch.load_file(weights) if weights.exists() else None
-    return json.loads(spec.read_text()), state
+
+def local_tower(path: str, pretrained: bool) -> nn.Module:
+    """A tower of weights/: NAME.json says what to build, NAME.safetensors beside it holds float16 weights."""
+    file = HERE / path
+    if not file.exists():
+        raise FileNotFoundError(f"{file}: no such tower; notebooks/pretrain_clip.ipynb makes those of weights/")
+    spec = json.loads(file.read_text())["build"]
+    if "timm" in spec:
+        net = timm.create_model(spec["timm"], num_classes=0, **spec["arguments"])
+    else:
+        net = open_clip.CLIP(**spec)
+        net.visual.conv1 = conv_stem(spec["vision_cfg"]["width"], spec["vision_cfg"]["patch_size"])
+    if pretrained:
+        state = safetensors.torch.load_file(file.with_suffix(".safetensors"))
+        if (rows := state.pop("token_ids", None)) is not None:  # only the tokens of its captions are stored;
+            trained = state["token_embedding.weight"].float()  # any other token is read as their mean
+            everything = trained.mean(0).repeat(net.vocab_size, 1).index_copy_(0, rows.long(), trained)
+            state["token_embedding.weight"] = everything
+        net.load_state_dict(state, strict=False)  # the plain ViT is stored without a text half
+    return net
 
 
 def build_clip(config: Config) -> tuple[nn.Module, object]:
-    """(CLIP, tokenizer) through open_clip (Radford et al., 2021), or this project's own tiny one."""
-    if not config.clip_model.endswith(".json"):
-        name, weights = config.clip_model, config.clip_weights if config.pretrained else None
-        try:
-            clip = open_clip.create_model(name, pretrained=weights, force_image_size=config.image_size)
-        except OSError as error:  # what the hub's client raises without a network
-            raise OSError(f"the weights {weights!r} of {name} could not be fetched ({error}); fetch them once with a "
-                          f"network, or give a local file as clip_weights=FILE") from error  # fmt: skip
-        return clip, open_clip.get_tokenizer(name)
-    spec, state = load_local(config.clip_model)
-    clip = open_clip.CLIP(**spec["clip"])
-    if config.pretrained:
-        rows = state.pop("token_ids").long()  # only tokens of its captions are stored; others read as their mean
-        trained = state["token_embedding.weight"].float()
-        state["token_embedding.weight"] = trained.mean(0).repeat(clip.vocab_size, 1).index_copy_(0, rows, trained)
-        clip.load_state_dict(state, strict=False)  # float16 on disk; buffers are made anew
-    return clip, open_clip.get_tokenizer("ViT-B-16")
+    """(CLIP, tokenizer): through open_clip (Radford et al., 2021), or this project's own tiny one."""
+    name, weights = config.clip_model, config.clip_weights if config.pretrained else None
+    if name.endswith(".json"):
+        return local_tower(name, config.pretrained), open_clip.get_tokenizer("ViT-B-16")
+    try:
+        clip = open_clip.create_model(name, pretrained=weights, force_image_size=config.image_size)
+    except OSError as error:  # what the hub's client raises without a network
+        raise OSError(f"the weights {weights!r} of {name} could not be fetched ({error}): fetch them once with a "
+                      f"network, or give a local file as clip_weights=FILE") from error  # fmt: skip
+    return clip, open_clip.get_tokenizer(name)
 
 
 class VisionTower(nn.Module):
     """uint8 images [B, 3, S, S] -> all tokens [B, K, D_v] before CLIP's projection (Sec. 3.2: 197 x 768).
 
-    One tower serves RGB frames and event images. Pixels are normalised here, on the device, as the tower's
-    pre-training did it. `clip`: the visual half of a CLIP; for vit and resnet it is ignored.
+    One tower serves RGB frames and event images. Pixels are normalised here, on the device, as in the tower's
+    pre-training. `clip` is needed for vision_tower="clip" alone.
     """
 
-    def __init__(self, config: Config, clip_visual: nn.Module | None):
+    def __init__(self, config: Config, clip: nn.Module | None):
         super().__init__()
-        self.kind, mean, std = config.vision_tower, open_clip.OPENAI_DATASET_MEAN, open_clip.OPENAI_DATASET_STD
-        if self.kind == "clip":
-            self.net = clip_visual
-            self.net.proj, self.net.output_tokens = None, True  # class token and patch tokens at full width
+        mean, std = open_clip.OPENAI_DATASET_MEAN, open_clip.OPENAI_DATASET_STD
+        name = {"vit": config.vit_model, "resnet": config.resnet_model}.get(config.vision_tower, "")
+        if config.vision_tower == "clip":
+            self.net = clip.visual
+        elif name.endswith(".json"):
+            self.net = local_tower(name, config.pretrained)
+            self.net = getattr(self.net, "visual", self.net)
         else:
-            name = config.vit_model if self.kind == "vit" else config.resnet_model
-            size = {"img_size": config.image_size} if self.kind == "vit" else {}
-            if name.endswith(".json"):
-                spec, state = load_local(name)
-                self.net = timm.create_model(spec["timm"], num_classes=0, **spec["arguments"], **size)
-                if config.pretrained:
-                    self.net.load_state_dict(state)
-            else:
-                self.net = timm.create_model(name, pretrained=config.pretrained, num_classes=0, **size)
-                mean, std = self.net.pretrained_cfg["mean"], self.net.pretrained_cfg["std"]
+            size = {"img_size": config.image_size} if config.vision_tower == "vit" else {}
+            self.net = timm.create_model(name, pretrained=config.pretrained, num_classes=0, **size)
+            mean, std = self.net.pretrained_cfg["mean"], self.net.pretrained_cfg["std"]
+        if isinstance(self.net, open_clip.transformer.VisionTransformer):
+            self.net.proj, self.net.output_tokens = None, True  # class token and patch tokens at full width
         self.register_buffer("mean", torch.tensor(mean).view(3, 1, 1) * 255, persistent=False)
         self.register_buffer("std", torch.tensor(std).view(3, 1, 1) * 255, persistent=False)
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         images = (images - self.mean) / self.std
-        if self.kind == "clip":
+        if isinstance(self.net, open_clip.transformer.VisionTransformer):
             class_token, patches = self.net(images)
             return torch.cat([class_token[:, None], patches], dim=1)
         tokens = self.net.forward_features(images)
-        return tokens.flatten(2).transpose(1, 2) if self.kind == "resnet" else tokens
+        return tokens.flatten(2).transpose(1, 2) if tokens.ndim == 4 else tokens
 
 
 class TextTower(nn.Module):
@@ -239,9 +250,7 @@ class TextTower(nn.Module):
         x = self.transformer(x, attn_mask=self.mask[:length, :length])
         return self.ln_final(x)[torch.arange(len(x), device=x.device), end] @ self.projection
 
-
 # ------------------------------------------------------------------------------------------------ fusion
-
 
 class PreNormAttention(nn.Module):
     """queries + Attention(LayerNorm(queries), LayerNorm(context)), Attention = softmax(Q K^T / sqrt(d_k)) V (Sec. 3.3).
@@ -333,25 +342,21 @@ class SAFE(nn.Module):
         clip = tokenizer = None
         if config.vision_tower == "clip" or config.use_text:
             clip, tokenizer = build_clip(config)
-        self.vision = VisionTower(config, clip and clip.visual)
+        self.vision = VisionTower(config, clip)
         with torch.no_grad():
             blank = torch.zeros(1, 3, config.image_size, config.image_size, dtype=torch.uint8)
             num_tokens, vision_width = self.vision.eval()(blank).shape[1:]
         self.vision.train().requires_grad_(not config.freeze_vision)
         self.visual_embed = nn.Linear(vision_width, config.width) if vision_width != config.width else nn.Identity()
-        self.text = None
         if config.use_text:
-            counts = torch.tensor([len(s) for s in sentences])
-            self.register_buffer("counts", counts, persistent=False)
-            self.register_buffer("first", counts.cumsum(0) - counts, persistent=False)
+            self.counts = [len(group) for group in sentences]
             flat = [sentence for group in sentences for sentence in group]
             self.text = TextTower(clip, tokenizer, flat, config.prompt_context)
             self.word_embed = nn.Linear(clip.text_projection.shape[1], config.width)
             if config.freeze_text:
-                self.text.requires_grad_(False)
-                if config.prompt_context:
-                    self.text.context.requires_grad_(True)
-                else:
+                for name, p in self.text.named_parameters():
+                    p.requires_grad_(name == "context")
+                if not config.prompt_context:
                     with torch.no_grad():
                         self.register_buffer("text_features", self.text(torch.arange(len(flat))))
                     self.text = None
@@ -371,11 +376,13 @@ class SAFE(nn.Module):
         if not self.config.use_text:
             return None
         encode = self.text or self.text_features.__getitem__
+        device = self.word_embed.weight.device
         if self.training:
-            draw = (torch.rand(len(self.counts), device=self.counts.device) * self.counts).long()
-            return self.word_embed(encode(self.first + draw))
-        features = encode(torch.arange(int(self.counts.sum()), device=self.counts.device))
-        return self.word_embed(torch.stack([f.mean(0) for f in features.split(self.counts.tolist())]))
+            counts = torch.tensor(self.counts, device=device)
+            draw = (torch.rand(len(counts), device=device) * counts).long()
+            return self.word_embed(encode(counts.cumsum(0) - counts + draw))
+        features = encode(torch.arange(sum(self.counts), device=device)).split(self.counts)
+        return self.word_embed(torch.stack([f.mean(dim=0) for f in features]))
 
     def train(self, mode: bool = True) -> "SAFE":
         super().train(mode)
@@ -383,34 +390,25 @@ class SAFE(nn.Module):
             self.vision.eval()  # a frozen ResNet keeps its batch statistics, too
         return self
 
-
 # ------------------------------------------------------------------------------------------------ processes, precision
 
-
-@dataclass(frozen=True)
-class World:
-    """This process among all: rank, number of processes, device."""
-
-    rank: int = 0
-    size: int = 1
-    device: torch.device = torch.device("cpu")
-
-
-def init_world() -> World:
-    """Joins the process group that torchrun describes in the environment; alone without it."""
+def join_processes() -> torch.device:
+    """Joins the process group that torchrun describes, if it does, and returns this process's device."""
     cuda = torch.cuda.is_available()
-    if "WORLD_SIZE" not in os.environ:
-        return World(device=torch.device("cuda" if cuda else "cpu"))
-    device = torch.device("cuda", int(os.environ["LOCAL_RANK"])) if cuda else torch.device("cpu")
-    if cuda:
-        torch.cuda.set_device(device)
-    if not dist.is_initialized():
+    if "WORLD_SIZE" in os.environ and not dist.is_initialized():
         dist.init_process_group("nccl" if cuda else "gloo")
-    return World(dist.get_rank(), dist.get_world_size(), device)
+    if cuda:
+        torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", 0)))
+    return torch.device("cuda", torch.cuda.current_device()) if cuda else torch.device("cpu")
+
+
+def rank_and_size() -> tuple[int, int]:
+    """This process's number and the number of processes."""
+    return (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
 
 
 def autocast(config: Config, device: torch.device) -> torch.autocast:
-    """bfloat16 where asked for; "auto" takes it on GPUs that have it, never on a CPU (records stay comparable)."""
+    """bfloat16 where asked for; "auto" takes it on GPUs that have it, never on a CPU (small models gain nothing)."""
     bf16 = config.precision == "bf16"
     if config.precision == "auto":
         bf16 = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
@@ -422,8 +420,11 @@ def seed_everything(*seeds: int) -> None:
     torch.manual_seed(int(np.random.SeedSequence(seeds).generate_state(1)[0]))
 
 
-# ------------------------------------------------------------------------------------------------ checkpoints
+def inputs(batch: dict, device: torch.device) -> list[torch.Tensor | None]:
+    """[rgb, event] of a batch on the device; None for a modality that the data lack."""
+    return [batch[k].to(device, non_blocking=True) if k in batch else None for k in ("rgb", "event")]
 
+# ------------------------------------------------------------------------------------------------ checkpoints
 
 def write_atomically(path: Path, write) -> None:
     """`write(temporary path)`, then rename: a reader sees the old file or the whole new one."""
@@ -469,29 +470,26 @@ def load_model(path: Path, *, num_classes: int | None = None) -> tuple[SAFE, dic
     model.load_state_dict(under("model.", tensors))
     return model.eval(), about
 
-
 # ------------------------------------------------------------------------------------------------ evaluation
 
-
 @torch.inference_mode()
-def predict(model: nn.Module, dataset, config: Config, world: World = World()) -> torch.Tensor:
+def predict(model: nn.Module, dataset, config: Config) -> torch.Tensor:
     """Log-probabilities [len(dataset), L], float32, in the data set's order, on every process.
 
-    Each process takes every world.size-th clip: none is padded, none counted twice.
+    Process r of n takes clips r, r + n, r + 2n, ...: none is padded, none counted twice.
     """
     model.eval()
-    mine = range(world.rank, len(dataset), world.size)
-    parts = []
-    for batch in DataLoader(Subset(dataset, mine), batch_size=config.batch_size, num_workers=config.workers):
-        with autocast(config, world.device):
-            logits = model(*inputs(batch, world.device))
-        parts.append(logits.float().log_softmax(dim=1).cpu())
-    gathered = [torch.cat(parts)] * world.size
-    if world.size > 1:
+    (rank, size), device, parts = rank_and_size(), next(model.parameters()).device, []
+    mine = Subset(dataset, range(rank, len(dataset), size))
+    for batch in DataLoader(mine, batch_size=config.batch_size, num_workers=config.workers):
+        with autocast(config, device):
+            parts.append(model(*inputs(batch, device)).float().log_softmax(dim=1).cpu())
+    gathered = [torch.cat(parts)] * size
+    if size > 1:
         dist.all_gather_object(gathered, gathered[0])
     log_probs = torch.empty(len(dataset), gathered[0].shape[1])
-    for rank, part in enumerate(gathered):
-        log_probs[rank :: world.size] = part
+    for r, part in enumerate(gathered):
+        log_probs[r::size] = part
     return log_probs
 
 
@@ -501,9 +499,7 @@ def accuracy(log_probs: torch.Tensor, labels: torch.Tensor) -> dict[str, float]:
     return {"top1": 100 * hits[:, 0].float().mean().item(), "top5": 100 * hits.any(1).float().mean().item(),
             "loss": F.nll_loss(log_probs, labels).item()}  # fmt: skip
 
-
 # ------------------------------------------------------------------------------------------------ training
-
 
 def make_optimizer(model: nn.Module, config: Config) -> torch.optim.AdamW:
     """AdamW over all trained parameters; vectors and embeddings of single tokens are not decayed."""
@@ -536,30 +532,30 @@ def fit(config: Config, train, val, test, *, sentences, class_names, out_dir, re
     Returns history (one row per epoch), best_epoch, test accuracy, log_probs [n, L], parameters, processes.
     Raises FileExistsError rather than overwrite a run, ValueError if a resumed run was configured otherwise.
     """
-    world, out_dir = init_world(), Path(out_dir)
-    if config.batch_size % world.size or len(train) < config.batch_size:
-        raise ValueError(f"batch_size={config.batch_size} must divide over {world.size} processes and be at most the "
+    device, (rank, size), out_dir = join_processes(), rank_and_size(), Path(out_dir)
+    if config.batch_size % size or len(train) < config.batch_size:
+        raise ValueError(f"batch_size={config.batch_size} must divide over {size} processes and be at most the "
                          f"{len(train)} training clips")  # fmt: skip
     last, best = out_dir / "last.safetensors", out_dir / "best.safetensors"
     if last.exists() and not resume:
         raise FileExistsError(f"{last}: this folder holds a run; continue it with resume=True or choose another out_dir")
     seed_everything(config.seed)
-    model = SAFE(config, sentences).to(world.device)
+    model = SAFE(config, sentences).to(device)
     optimizer = make_optimizer(model, config)
     about = {"config": dataclasses.asdict(config), "class_names": class_names, "sentences": sentences, "history": []}
     if last.exists():
         about["history"] = restore(last, model, optimizer, about)
     history, wrapped = about["history"], model
-    if world.size > 1:  # the towers are inside, so their gradients are averaged, too
-        wrapped = DistributedDataParallel(model, device_ids=[world.device] if world.device.type == "cuda" else None)
+    if size > 1:  # the towers are inside, so their gradients are averaged, too
+        wrapped = DistributedDataParallel(model, device_ids=[device] if device.type == "cuda" else None)
     trained = [p for group in optimizer.param_groups for p in group["params"]]
-    sampler = DistributedSampler(train, world.size, world.rank, shuffle=True, seed=config.seed, drop_last=True)
-    loader = DataLoader(train, config.batch_size // world.size, sampler=sampler, num_workers=config.workers,
-                        drop_last=True, pin_memory=world.device.type == "cuda")  # fmt: skip
+    sampler = DistributedSampler(train, size, rank, shuffle=True, seed=config.seed, drop_last=True)
+    loader = DataLoader(train, config.batch_size // size, sampler=sampler, num_workers=config.workers, drop_last=True,
+                        pin_memory=device.type == "cuda")  # fmt: skip
 
     for epoch in range(len(history), config.epochs):
         start = time.perf_counter()
-        seed_everything(config.seed, epoch, world.rank)  # a resumed epoch draws what it would have drawn
+        seed_everything(config.seed, epoch, rank)
         sampler.set_epoch(epoch)
         train.set_epoch(epoch)  # augmentation and jitter
         wrapped.train()
@@ -568,10 +564,10 @@ def fit(config: Config, train, val, test, *, sentences, class_names, out_dir, re
             rate = learning_rate(epoch * len(loader) + i, config.epochs * len(loader), config)
             for group in optimizer.param_groups:
                 group["lr"] = rate * group["scale"]
-            with autocast(config, world.device):
-                logits = wrapped(*inputs(batch, world.device))
-            labels = batch["label"].to(world.device)
-            loss = F.cross_entropy(logits.float(), labels, label_smoothing=config.label_smoothing)
+            with autocast(config, device):
+                logits = wrapped(*inputs(batch, device))
+            target = batch["label"].to(device)
+            loss = F.cross_entropy(logits.float(), target, label_smoothing=config.label_smoothing)
             if not math.isfinite(value := loss.item()):
                 raise FloatingPointError(f"loss is {value} in epoch {epoch + 1}, step {i + 1}: lower learning_rate (now "
                                          f"{config.learning_rate:.2g}) and resume; {last.name} is kept")  # fmt: skip
@@ -584,9 +580,9 @@ def fit(config: Config, train, val, test, *, sentences, class_names, out_dir, re
                 on_step(epoch, i + 1, len(loader), value)
         row = {"epoch": epoch + 1, "train_loss": total / len(loader), "learning_rate": rate}
         if len(val):
-            row |= {f"val_{k}": v for k, v in accuracy(predict(model, val, config, world), val.labels).items()}
+            row |= {f"val_{k}": v for k, v in accuracy(predict(model, val, config), val.labels).items()}
         history.append(row | {"seconds": time.perf_counter() - start})
-        if world.rank == 0:
+        if rank == 0:
             out_dir.mkdir(parents=True, exist_ok=True)
             tensors = {f"model.{k}": v for k, v in model.state_dict().items()}
             if best_epoch(history) == epoch + 1:
@@ -596,19 +592,14 @@ def fit(config: Config, train, val, test, *, sentences, class_names, out_dir, re
             save_checkpoint(last, tensors, about)
             print(", ".join(f"{k} {v:.4g}" for k, v in history[-1].items()), flush=True)
 
-    if world.size > 1:
+    if size > 1:
         dist.barrier()  # the first process has written the best epoch
     tensors, _ = load_checkpoint(best)
     model.load_state_dict(under("model.", tensors))
-    log_probs = predict(model, test, config, world)
+    log_probs = predict(model, test, config)
     count = {"all": sum(p.numel() for p in model.parameters()), "trained": sum(p.numel() for p in trained)}
     return {"history": history, "best_epoch": best_epoch(history), "test": accuracy(log_probs, test.labels),
-            "log_probs": log_probs, "parameters": count, "processes": world.size}  # fmt: skip
-
-
-def inputs(batch: dict, device: torch.device) -> list[torch.Tensor | None]:
-    """[rgb, event] of a batch on the device; None for a modality that the data lack."""
-    return [batch[k].to(device, non_blocking=True) if k in batch else None for k in ("rgb", "event")]
+            "log_probs": log_probs, "parameters": count, "processes": size}  # fmt: skip
 
 
 def best_epoch(history: list[dict]) -> int:
@@ -634,9 +625,7 @@ def under(prefix: str, tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tens
     """The tensors whose names start with `prefix`, without it."""
     return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
 
-
 # ------------------------------------------------------------------------------------------------ command line
-
 
 def main() -> None:
     """Every configuration field is an option: see --help."""
@@ -645,7 +634,7 @@ def main() -> None:
     parser.add_argument("--out-dir", help="default: runs/DATASET-TIME; must be given to resume")
     parser.add_argument("--resume", action="store_true", help="continue the run in --out-dir if it holds one")
     for f in dataclasses.fields(Config):
-        kind = {"type": str if f.default is None else type(f.default), "choices": get_args(f.type) or None}
+        kind = {"type": str if f.default is None else type(f.default), "choices": CHOICES.get(f.name)}
         if isinstance(f.default, bool):
             kind = {"action": argparse.BooleanOptionalAction}
         default = f"paper: {f.default}, sample: {PRESETS['sample'].get(f.name, f.default)}"
@@ -655,18 +644,21 @@ def main() -> None:
     import safe_book  # the model knows neither where data come from nor what a record looks like
     import safe_data
 
-    config, world = configure(**fields), init_world()
-    if world.rank:
-        dist.barrier()  # the first process makes the sample, the others find it
-    splits = safe_data.open_dataset(**safe_data.options(config))
-    if world.size > 1 and not world.rank:
-        dist.barrier()
+    config, _ = configure(**fields), join_processes()
+    rank, size = rank_and_size()
+    for turn in (True, False):  # the first process makes the sample, the others find it
+        if turn == (rank == 0):
+            splits = safe_data.open_dataset(**safe_data.options(config))
+        if size > 1:
+            dist.barrier()
     out_dir = Path(out_dir or HERE / "runs" / f"{config.dataset}-{time.strftime('%Y%m%d-%H%M%S')}")
-    result = fit(config, splits.train, splits.val, splits.test, sentences=safe_data.prompt_sentences(splits.class_names, config),
-                 class_names=splits.class_names, out_dir=out_dir, resume=resume)  # fmt: skip
-    if not world.rank:
+    sentences = safe_data.prompt_sentences(splits.class_names, config)
+    result = fit(config, splits.train, splits.val, splits.test, sentences=sentences, class_names=splits.class_names,
+                 out_dir=out_dir, resume=resume)  # fmt: skip
+    if rank == 0:
         print(safe_book.summary(safe_book.write_record(out_dir, config, splits, result)))
-    if world.size > 1:
+        print(f"run record, predictions and checkpoints: {out_dir}")
+    if size > 1:
         dist.destroy_process_group()
 
 

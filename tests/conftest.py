@@ -21,7 +21,7 @@ def real_data():
 
 @pytest.fixture(scope="session")
 def tiny_sample(tmp_path_factory):
-    """tiny_sample(dataset) -> root of a generated sample with 3 training and 2 test recordings per class."""
+    """tiny_sample(dataset) -> root of a generated sample with 2 training and 1 test recording per class."""
     roots = {}
 
     def make(dataset):
@@ -29,7 +29,7 @@ def tiny_sample(tmp_path_factory):
             import safe_sample
 
             roots[dataset] = tmp_path_factory.mktemp("sample") / dataset
-            safe_sample.make_sample(dataset, roots[dataset], train_per_class=3, test_per_class=2,
+            safe_sample.make_sample(dataset, roots[dataset], train_per_class=2, test_per_class=1, workers=1,
                                     progress=False)
         return roots[dataset]
 

@@ -265,13 +265,21 @@ def test_image_folders_pair_by_number(tmp_path, digits):
     recording = data.read_recording(tmp_path / "s")
     assert recording.events is None and recording.size == SIZE
     assert len(recording.frame_sources) == len(recording.event_image_sources) == 11
-    assert recording.frame(10)[0, 0, 0] == recording.stored_event_image(10)[0, 0, 0] == 200
+    assert recording.frame(10)[0, 0, 0] == 200
+    assert recording.event_image_sources[10].endswith("00000050.png")
 
 
 @pytest.mark.parametrize("polarity", [np.array([-1, 1], np.int8), np.array([False, True]), np.array([0, 1])])
 def test_polarities_are_mapped(tmp_path, polarity):
     save_npz(tmp_path / "s.npz", make_events((0, 0, 0, 0), (0, 0, 1, 1)), p=polarity)
     assert data.read_recording(tmp_path / "s").events["p"].tolist() == [0, 1]
+
+
+@pytest.mark.parametrize("kind", [">u2", ">i8", "float16", "float64", "longdouble"])
+def test_whole_numbers_of_any_type_are_events(tmp_path, kind):
+    events = random_events(50, duration=200)
+    save_npz(tmp_path / "s.npz", events, **{key: events[key].astype(kind) for key in "xytp"})
+    assert (data.read_recording(tmp_path / "s").events == events).all()
 
 
 GOOD = random_events(10)
@@ -282,6 +290,8 @@ BAD_NPZ = {
     "negative time": (dict(t=GOOD["t"] - GOOD["t"][1]), "invalid", "negative time stamp"),
     "backwards": (dict(t=GOOD["t"][::-1]), "invalid", "backwards.*first at event 1"),
     "seconds": (dict(t=GOOD["t"] / 1e6), "invalid", "t with values that are no integers"),
+    "endless": (dict(t=np.full(10, np.inf)), "invalid", "t with values that are no integers"),
+    "overflow": (dict(t=GOOD["t"].astype(np.uint64) + 2**63), "invalid", "negative time stamp"),
     "polarity": (dict(p=GOOD["p"] + 1), "invalid", r"polarities \[1, 2\].*0 \(OFF\)"),
     "mixed polarity": (dict(p=np.arange(10) % 3 - 1), "invalid", r"polarities \[-1, 0, 1\]"),
     "empty": ({key: GOOD[key][:0] for key in "xytp"}, "empty", "without events"),
@@ -328,14 +338,33 @@ def test_files_that_cannot_be_read_are_named(tmp_path):
     (tmp_path / "a.aedat4").write_bytes(whole[:18] + b"\xff" + whole[19:])
     with pytest.raises(data.RecordingError, match="a.aedat4: found no complete AEDAT4 recording"):
         data.read_recording(tmp_path / "a")
-    save_images(tmp_path / "i/i_dvs", gray_frames(2))
-    (tmp_path / "i/i_dvs/00000001.png").write_bytes(b"\x89PNG\r\n\x1a\n cut off")
-    with pytest.raises(data.RecordingError, match="00000001.png: found no readable image"):
-        data.read_recording(tmp_path / "i").stored_event_image(1)
-    save_npz(tmp_path / "f/f.npz", GOOD, frame_t=np.array([1, 2]))
+    save_images(tmp_path / "i/i_aps", gray_frames(2))
+    whole = (tmp_path / "i/i_aps/00000001.png").read_bytes()
+    huge = whole[:16] + b"\x00\x0f\xff\xff" * 2 + whole[24:]  # 10^12 pixels
+    for content in (b"\x89PNG\r\n\x1a\n cut off", whole[:45], huge, b""):
+        (tmp_path / "i/i_aps/00000001.png").write_bytes(content)
+        with pytest.raises(data.RecordingError, match="00000001.png: found no readable image"):
+            data.read_recording(tmp_path / "i").frame(1)
     save_images(tmp_path / "f/f_aps", gray_frames(3))
-    with pytest.raises(data.RecordingError, match="2 frame time stamps for 3 frames"):
-        data.read_recording(tmp_path / "f")
+    for frame_t, message in (([1, 2], "2 frame time stamps for 3 frames"), (7, "1 frame time stamps"),
+                             ([[1], [2], [3]], "one time stamp per frame"), ([1, 2, 2], "do not increase")):
+        save_npz(tmp_path / "f/f.npz", GOOD, frame_t=np.array(frame_t))
+        with pytest.raises(data.RecordingError, match=message):
+            data.read_recording(tmp_path / "f")
+
+
+def test_a_damaged_aedat4_header_does_not_reach_the_decoder(tmp_path, monkeypatch):
+    """These bytes abort the interpreter, or allocate 4 GB, inside the decoder."""
+    whole = save_aedat4(tmp_path / "a.aedat4", random_events(300), [], SIZE).read_bytes()
+    start = 18 + int.from_bytes(whole[14:18], "little")
+    damage = {0: b"?", 14: b"\xff" * 4, 18: b"\xff" * 4, 42: b"\xff" * 4, 50: b"\xff\xff\x00\x00", 54: b"\x00",
+              55: b"\xff" * 3, whole.index(b"attr"): b"\xc0", start + 4: b"\xff\xff\xff\x7f"}
+    data.read_recording(tmp_path / "a")
+    monkeypatch.setattr(data.aedat, "Decoder", lambda path: pytest.fail("the decoder was given a damaged file"))
+    for position, content in damage.items():
+        (tmp_path / "a.aedat4").write_bytes(whole[:position] + content + whole[position + len(content):])
+        with pytest.raises(data.RecordingError, match="a.aedat4: found no complete AEDAT4 recording"):
+            data.read_recording(tmp_path / "a")
 
 
 def test_real_street_recording(real_data):
@@ -374,6 +403,45 @@ def test_published_class_names():
     assert names["hardvs"][0] == "L type clamp back" and names["pokerevent"][13] == "JOKER"
 
 
+def prompts(names, **config):
+    defaults = {"dataset": "hardvs", "prompt": None, "prompt_file": None}
+    return data.prompt_sentences(names, SimpleNamespace(**(defaults | config)))
+
+
+def test_prompts_follow_the_data_set_or_the_template():
+    assert prompts(["Wave"]) == [["The action of the human is Wave"]]
+    assert prompts(["7"], dataset="pokerevent") == [["The content of the playing card is 7"]]
+    assert prompts(["cat"], dataset="folder") == [["A photo of a cat"]]
+    assert prompts(["a {0}", "b"], prompt="{}, {x}") == [["a {0}, {x}"], ["b, {x}"]]
+    for template in ("", "a photo of a cat", "a {0}"):
+        with pytest.raises(ValueError, match=r"prompt=.*expected a sentence with \{\}"):
+            prompts(["cat"], prompt=template)
+
+
+def test_no_two_classes_share_a_sentence():
+    assert prompts(["Whale", "Cat", "whale", "WHALE 1"], prompt="{}") == [["Whale 2"], ["Cat"], ["whale 3"],
+                                                                         ["WHALE 1"]]
+    names = data.class_names("pokerevent", "nowhere")
+    sentences = [sentence for entry in prompts(names, dataset="pokerevent") for sentence in entry]
+    assert len({sentence.casefold() for sentence in sentences}) == len(names) == 114
+    assert sum(sentence.endswith((" 1", " 2")) and not name.isdecimal()
+               for name, sentence in zip(names, sentences, strict=True)) == 14
+
+
+def test_prompt_file_gives_every_class_its_sentences(tmp_path):
+    path = tmp_path / "prompts.json"
+    path.write_text(json.dumps([["a man waves", "ein Mann winkt"], ["squat"]]), encoding="utf-8")
+    assert prompts(["Wave", "Squat"], prompt_file=path) == [["a man waves", "ein Mann winkt"], ["squat"]]
+    for content, found in (("[[", "no readable JSON"), ('{"Wave": ["x"]}', "a dict"), ('[["x"]]', "1 entries"),
+                           ('[["x"], []]', r"\[\] for class 1 \(Squat\)"), ('["x", "y"]', "'x' for class 0"),
+                           ('[["x"], ["y", 3]]', ".*for class 1"), ('[["x"], [" "]]', ".*for class 1")):
+        path.write_text(content)
+        with pytest.raises(ValueError, match=f"prompts.json: found {found}.*expected a list of 2 non-empty lists"):
+            prompts(["Wave", "Squat"], prompt_file=path)
+    with pytest.raises(ValueError, match="absent.json: found no readable JSON"):
+        prompts(["Wave"], prompt_file=tmp_path / "absent.json")
+
+
 @pytest.mark.parametrize("name, permitted", [
     ("Wave", True), ("jumping jack", True), ("Three Step Run", True), ("Make a Face", True),
     ("Bright light", True),
@@ -389,17 +457,22 @@ def test_flips_only_where_the_class_permits(name, permitted):
     assert data.flip_permitted(name) is permitted
 
 
+def pairs(clips):
+    assert clips.labels.dtype == torch.int64 and clips.labels.shape == (len(clips),)
+    return dict(zip(clips.names, clips.labels.tolist(), strict=True))
+
+
 def test_splits_are_stratified_disjoint_and_seeded(tmp_path):
     root = make_root(tmp_path, per_class=10)
     splits = open_root(root, val_fraction=0.2)
-    train, val = dict(splits.train.items), dict(splits.val.items)
+    train, val = pairs(splits.train), pairs(splits.val)
     assert sorted(val.values()) == [0, 0, 1, 1] and sorted(train.values()) == [0] * 8 + [1] * 8
     assert not train.keys() & val.keys() and len(splits.test) == 4
-    assert open_root(root, val_fraction=0.2).val.items == splits.val.items
-    assert open_root(root, val_fraction=0.2, seed=1).val.items != splits.val.items
+    assert open_root(root, val_fraction=0.2).val.names == splits.val.names
+    assert open_root(root, val_fraction=0.2, seed=1).val.names != splits.val.names
     half, quarter = (open_root(root, val_fraction=0.2, train_fraction=f) for f in (0.5, 0.25))
-    assert half.val.items == splits.val.items and len(half.train) == 8
-    assert set(quarter.train.items) < set(half.train.items) < set(splits.train.items)
+    assert half.val.names == splits.val.names and len(half.train) == 8
+    assert set(quarter.train.names) < set(half.train.names) < set(splits.train.names)
     assert len(open_root(root, val_fraction=0).val) == 0
 
 
@@ -450,7 +523,7 @@ def test_bad_recordings_stop_or_are_skipped_with_a_reason(tmp_path):
     for image in list((root / short / "train (3)_aps").iterdir())[2:]:
         image.unlink()
     splits = open_root(root, val_fraction=0)
-    by_name = {sample: i for i, (sample, _) in enumerate(splits.train.items)}
+    by_name = {sample: i for i, sample in enumerate(splits.train.names)}
     for sample, message in ((lost, "no recording"), (broken, "no complete npz"),
                             (short, "recording has 2 frames, 3 asked for")):
         with pytest.raises(data.RecordingError, match=message):
@@ -481,14 +554,14 @@ def test_check_lists_every_bad_recording(tmp_path, capsys):
 
 
 def test_folder_of_npz_recordings_shares_one_sensor_size(tmp_path):
-    for label, name in enumerate(("b", "a")):
+    for name in ("b", "a"):
         for i in range(5):
             save_npz(tmp_path / name / f"{i}.npz", random_events(60 + i, (30 - i, 20), seed=i))
     splits = data.open_dataset(dataset="folder", data_root=tmp_path, frames=2, image_size=8, modality="event",
                                sensor_size="40x30")
     assert splits.class_names == ["a", "b"] and splits.sensor_size == (40, 30)
     splits = data.open_dataset(dataset="folder", data_root=tmp_path, frames=2, image_size=8, modality="event")
-    assert splits.sensor_size == (30, 20) or "0" not in {s.split("/")[1] for s, _ in splits.train.items}
+    assert splits.sensor_size == (30, 20) or "0" not in {s.split("/")[1] for s in splits.train.names}
     assert (len(splits.train), len(splits.val), len(splits.test)) == (6, 2, 2)
     with pytest.raises(data.RecordingError, match="no RGB frames.*modality='event'"):
         data.open_dataset(dataset="folder", data_root=tmp_path, frames=2, image_size=8).train[0]
@@ -554,14 +627,13 @@ def test_rgb_and_event_image_have_the_same_frame_index(tmp_path):
         (tmp_path / f"{split}_label.txt").write_text(f"{split} 6 0\n")
     (tmp_path / "classes.txt").write_text("Wave")
     for augment in (False, True):
-        train = open_root(tmp_path, frames=3, image_size=24, val_fraction=0).train
+        train = open_root(tmp_path, frames=3, image_size=24, val_fraction=0, augment=augment).train
         for epoch in range(5 if augment else 1):
-            train.set_epoch(epoch)
-            recording = data.read_recording(tmp_path / "train")
+            recording = train.recording(0)
             rng = np.random.default_rng(epoch) if augment else None
             indices, windows = train._choose(recording, rng)
             assert len(set(indices.tolist())) == 3
-            for i, (start, stop) in zip(indices, windows):
+            for i, (start, stop) in zip(indices, windows, strict=True):
                 assert set(recording.events["y"][start:stop]) == {i}
     clip = open_root(tmp_path, frames=6, image_size=24).test[0]
     assert clip["rgb"][:, 0, 0, 0].tolist() == [0, 20, 40, 60, 80, 100]
@@ -578,7 +650,7 @@ def test_clips_depend_on_seed_epoch_and_index_only(tmp_path):
         return [clip["rgb"] for clip in loader]
 
     def same(a, b):
-        return all(torch.equal(x, y) for x, y in zip(a, b))
+        return all(torch.equal(x, y) for x, y in zip(a, b, strict=True))
 
     assert same(clips(0, 1), clips(2, 1)) and not same(clips(0, 1), clips(0, 2))
     assert not same(clips(0, 1), clips(0, 1, seed=5))

@@ -35,9 +35,7 @@ def sample(request, tmp_path_factory):
 
 
 def contents(root):
-    return {
-        str(path.relative_to(root)): path.read_bytes() for path in sorted(root.rglob("*")) if path.is_file()
-    }
+    return {str(path.relative_to(root)): path.read_bytes() for path in sorted(root.rglob("*")) if path.is_file()}
 
 
 def rows_of(root, name):
@@ -77,14 +75,11 @@ def test_ground_truth_and_description_cover_every_recording(sample):
     dataset, root = sample
     with open(root / "ground_truth.csv", newline="") as file:
         truth = list(csv.DictReader(file))
-    listed = {
-        row[0].split("/")[1] for split in ("train", "test") for row in rows_of(root, f"{split}_label.txt")
-    }
+    listed = {row[0].split("/")[1] for split in ("train", "test") for row in rows_of(root, f"{split}_label.txt")}
     assert {row["sample"] for row in truth} == listed
     assert {row["hard_for"] for row in truth} <= {"rgb", "events", "neither"}
-    assert json.loads((root / "sample.json").read_text())["fingerprint"] == fingerprint(
-        dataset, seed=3, **COUNTS
-    )
+    description = json.loads((root / "sample.json").read_text())
+    assert description["fingerprint"] == fingerprint(dataset, seed=3, **COUNTS)
     assert (root / "classes.txt").read_text().splitlines() == CLASSES[dataset]
 
 
@@ -126,9 +121,7 @@ def test_aedat4_reads_back_as_it_was_simulated(sample):
     assert (np.diff(events["t"].astype(np.int64)) >= 0).all()
     for ours, theirs in (("t", "t"), ("x", "x"), ("y", "y"), ("p", "on")):
         offset = EPOCH_US if ours == "t" else 0
-        assert np.array_equal(
-            events[theirs].astype(np.int64), truth["events"][ours].astype(np.int64) + offset
-        )
+        assert np.array_equal(events[theirs].astype(np.int64), truth["events"][ours].astype(np.int64) + offset)
     assert [frame["t"] for frame in decoded["frame"]] == (EPOCH_US + truth["frame_t"]).tolist()
     for frame, rgb in zip(decoded["frame"], truth["frames"], strict=True):
         # The file holds BGR; the decoder names its format and hands over RGB.
@@ -184,10 +177,8 @@ def test_darkness_lowers_the_signal_to_noise_of_rgb():
     light[:, :, 80:] = 0.4
 
     def signal_to_noise(illumination):
-        rng = np.random.default_rng(0)
-        frame = expose(
-            light, illumination=illumination, exposure_steps=1, rng=rng, column_noise=np.float32(0)
-        )
+        noise = np.random.default_rng(0).standard_normal(light.shape[1:], np.float32)
+        frame = expose(light, illumination=illumination, noise=noise, column_noise=np.zeros(173, np.float32))
         left, right = frame[:, :80].astype(float), frame[:, 80:].astype(float)
         return (right.mean() - left.mean()) / (left.std() + right.std())
 
@@ -203,34 +194,25 @@ def test_a_third_of_recordings_is_hard_for_each_modality():
 
 
 def test_a_still_actor_gives_fewer_events_than_a_moving_one():
-    quiet = dataclasses.replace(
-        WORLD,
-        p_event_hard=0,
-        p_fast=0,
-        shake_px=(0, 0),
-        illumination=(0.1, 0.1001),
-        noise_hz=(0, 0),
-        leak_hz=0,
-    )
+    quiet = dataclasses.replace(WORLD, p_event_hard=0, p_fast=0, shake_px=(0, 0), illumination=(0.1, 0.1001),
+                                noise_hz=(0, 0), leak_hz=0)
     fast, still = (dataclasses.replace(quiet, speed=speed) for speed in ((1.2, 1.2), (0.0, 0.0)))
-    counts = [
-        simulate("hardvs", 4, np.random.SeedSequence(1), world=world)["events"]["t"].size
-        for world in (fast, still)
-    ]
+    counts = [simulate("hardvs", 4, np.random.SeedSequence(1), world=world)["events"]["t"].size
+              for world in (fast, still)]
     assert counts[0] > 10 * counts[1]
 
 
 def test_pretraining_frames_are_reproducible_and_no_recording_draws_them(monkeypatch):
     streams = []
     real = np.random.SeedSequence
-    monkeypatch.setattr(
-        np.random, "SeedSequence", lambda entropy: streams.append(tuple(entropy)) or real(entropy)
-    )
+    monkeypatch.setattr(np.random, "SeedSequence", lambda entropy: streams.append(tuple(entropy)) or real(entropy))
     frames = render_frames("hardvs", [0, 1, 1], seed=3)
     monkeypatch.undo()
     assert frames.shape == (3, WORLD.height, WORLD.width, 3) and frames.dtype == np.uint8
     assert np.array_equal(frames, render_frames("hardvs", [0, 1, 1], seed=3))
     assert not np.array_equal(frames[1], frames[2])
+    bright = dataclasses.replace(WORLD, illumination=(0.9, 1.0))
+    assert render_frames("hardvs", [0, 1, 1], seed=3, world=bright).mean() > frames.mean()
     recording_splits = {safe_sample.SPLIT_IDS["train"], safe_sample.SPLIT_IDS["test"]}
     assert len(streams) == 3 and not {stream[2] for stream in streams} & recording_splits
 
@@ -281,10 +263,6 @@ def test_an_unknown_data_set_is_refused_with_the_choices():
 
 
 def test_a_changed_parameter_changes_the_fingerprint():
-    marks = {
-        fingerprint(dataset, seed=seed, train_per_class=n, test_per_class=1)
-        for dataset in CLASSES
-        for seed in (0, 1)
-        for n in (1, 2)
-    }
+    marks = {fingerprint(dataset, seed=seed, train_per_class=n, test_per_class=1)
+             for dataset in CLASSES for seed in (0, 1) for n in (1, 2)}
     assert len(marks) == 8

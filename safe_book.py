@@ -1,0 +1,271 @@
+"""What the notebooks share: run records and figures.
+
+A run record is the JSON that stands behind every number shown anywhere: configuration, data origin and fingerprint,
+metrics per epoch, test metrics, time, memory, machine, library versions, git commit, and a fingerprint of the code.
+"""
+
+import argparse
+import dataclasses
+import hashlib
+import json
+import os
+import platform
+import resource
+import subprocess
+import time
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import seaborn as sns
+import torch
+from IPython.display import Pretty, display
+
+import safe_core
+import safe_data
+
+HERE = Path(__file__).resolve().parent
+ON, OFF = "#dc1e1e", "#1e1ec8"  # the authors' event colours
+RGB, EVENT, BOTH = sns.color_palette("colorblind")[1], sns.color_palette("colorblind")[0], "#444444"
+
+# ------------------------------------------------------------------------------------------------ records
+
+
+def code_fingerprint() -> str:
+    """16 hex digits of SHA-256 over the modules: a record made by other code shows it."""
+    return hashlib.sha256(b"".join(p.read_bytes() for p in sorted(HERE.glob("safe_*.py")))).hexdigest()[:16]
+
+
+def machine() -> dict:
+    """Hardware, peak memory of this process (GiB) and library versions."""
+    cuda, cpu = torch.cuda.is_available(), platform.processor() or platform.machine()
+    if Path("/proc/cpuinfo").exists():
+        names = [line.split(":")[1].strip() for line in open("/proc/cpuinfo") if line.startswith("model name")]
+        cpu = names[0] if names else cpu
+    return {
+        "hardware": {"cpu": cpu, "cores": os.cpu_count(), "gpu": torch.cuda.get_device_name() if cuda else None},
+        "peak_memory_gib": {"process": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20,  # KiB on Linux
+                            "gpu": torch.cuda.max_memory_allocated() / 2**30 if cuda else None},
+        "versions": {"python": platform.python_version()} | {
+            name: __import__(name).__version__ for name in ("torch", "open_clip", "timm", "numpy", "numba")},
+    }  # fmt: skip
+
+
+def write_record(out_dir, config: safe_core.Config, splits: safe_data.Splits, result: dict) -> dict:
+    """Writes record.json and predictions.csv of a run of `safe_core.fit` into out_dir; returns the record."""
+    git = subprocess.run(["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"],
+                         cwd=HERE, capture_output=True, text=True)  # fmt: skip
+    record = {
+        "config": dataclasses.asdict(config) | {"data_root": config.data_root and Path(config.data_root).name},
+        "data": splits.facts,
+        **{key: result[key] for key in ("history", "best_epoch", "test", "parameters", "processes")},
+        "seconds": sum(row["seconds"] for row in result["history"]),
+        **machine(),
+        "commit": git.stdout.strip() or None,
+        "code": code_fingerprint(),
+        "date": time.strftime("%Y-%m-%d", time.gmtime()),
+    }
+    table = predictions(splits, result["log_probs"])
+    out_dir = Path(out_dir)
+    safe_core.write_atomically(out_dir / "predictions.csv", lambda p: table.to_csv(p, index=False, float_format="%.6g"))
+    safe_core.write_atomically(out_dir / "record.json", lambda p: p.write_text(json.dumps(record, indent=1)))
+    return record
+
+
+def predictions(splits: safe_data.Splits, log_probs: torch.Tensor) -> pd.DataFrame:
+    """One row per test recording: name, label, p (of its own class), correct, then class1, p1, class2, p2, ..."""
+    labels = splits.test.labels
+    top = log_probs.exp().topk(min(5, log_probs.shape[1]))
+    table = pd.DataFrame({"name": splits.test.names, "label": labels,
+                          "p": log_probs.exp()[torch.arange(len(labels)), labels]})  # fmt: skip
+    for k in range(top.indices.shape[1]):
+        table[f"class{k + 1}"], table[f"p{k + 1}"] = top.indices[:, k], top.values[:, k]
+    table.insert(3, "correct", table.class1 == table.label)
+    return table
+
+
+def summary(record: dict) -> str:
+    """One line for people: what was trained on which data, how well, for how long."""
+    data, test, config = record["data"], record["test"], record["config"]
+    counted = f"{data['train']} training, {data['val']} validation and {data['test']} test recordings"
+    return (f"{config['dataset']} ({data['origin']} data, {counted}): top-1 {test['top1']:.1f} %, "
+            f"top-5 {test['top5']:.1f} %, epoch {record['best_epoch']} of {config['epochs']}, "
+            f"{record['seconds'] / 60:.1f} min")  # fmt: skip
+
+
+# ------------------------------------------------------------------------------------------------ figures
+
+
+def style() -> None:
+    """One look for all figures: colour-blind palette, light grid, transparent ground (readable in light and dark)."""
+    sns.set_theme(style="whitegrid", palette="colorblind", context="notebook", rc={
+        "figure.dpi": 110, "savefig.bbox": "tight", "axes.titlesize": "medium", "axes.spines.top": False,
+        "axes.spines.right": False, "grid.alpha": 0.5})  # fmt: skip
+
+
+def chw(image) -> np.ndarray:
+    """[3, H, W] -> [H, W, 3], as matplotlib draws it."""
+    return np.moveaxis(np.asarray(image), 0, -1)
+
+
+def show_clip(clip: dict, title: str = "") -> plt.Figure:
+    """A clip as the model gets it: a row of RGB frames above a row of event images."""
+    rows = [k for k in ("rgb", "event") if k in clip]
+    frames = len(clip[rows[0]])
+    fig, axes = plt.subplots(len(rows), frames, figsize=(1.9 * frames, 2.0 * len(rows)), squeeze=False)
+    for row, key in zip(axes, rows, strict=True):
+        for ax, image in zip(row, clip[key], strict=True):
+            ax.imshow(chw(image))
+            ax.set_xticks([])
+            ax.set_yticks([])
+        row[0].set_ylabel({"rgb": "RGB frames", "event": "event images"}[key])
+    fig.suptitle(title, fontsize="medium")
+    fig.tight_layout()
+    return fig
+
+
+def show_event_cloud(events: np.ndarray, size: tuple[int, int], *, most: int = 12_000, title: str = "") -> plt.Figure:
+    """Events as points in (time, x, y); a random share of them where there are more than `most`."""
+    if len(events) > most:
+        events = events[np.sort(np.random.default_rng(0).choice(len(events), most, replace=False))]
+    fig = plt.figure(figsize=(7, 4))
+    ax = fig.add_subplot(projection="3d")
+    ms = (events["t"] - events["t"][0]) / 1000
+    for polarity, colour, name in ((1, ON, "ON (brighter)"), (0, OFF, "OFF (darker)")):
+        e = events["p"] == polarity
+        ax.scatter(ms[e], events["x"][e], size[1] - events["y"][e], s=0.6, c=colour, alpha=0.5, label=name)
+    ax.set(xlabel="time [ms]", ylabel="x [px]", title=title)
+    ax.set_zlabel("y [px]")
+    ax.set_box_aspect((2.2, size[0] / size[1], 1), zoom=1.15)
+    ax.view_init(18, -62)
+    ax.legend(markerscale=10, loc="upper left", fontsize="small")
+    return fig
+
+
+def learning_curves(history: list[dict], best_epoch: int) -> plt.Figure:
+    """Loss and accuracy per epoch; the chosen epoch is marked."""
+    table = pd.DataFrame(history)
+    fig, (left, right) = plt.subplots(1, 2, figsize=(9, 3.2))
+    left.plot(table.epoch, table.train_loss, marker="o", color=EVENT, label="training")
+    if "val_loss" in table:
+        left.plot(table.epoch, table.val_loss, marker="s", color=RGB, label="validation")
+        right.plot(table.epoch, table.val_top5, marker="s", color=RGB, ls="--", label="validation top-5")
+        right.plot(table.epoch, table.val_top1, marker="s", color=RGB, label="validation top-1")
+        right.axvline(best_epoch, color="gray", ls=":", label="chosen epoch")
+        right.set(xlabel="epoch", ylabel="accuracy [%]", ylim=(0, 102), title="accuracy")
+        right.legend()
+    else:
+        right.set_axis_off()
+    left.set(xlabel="epoch", ylabel="cross entropy [nats]", ylim=(0, None), title="loss")
+    left.legend()
+    fig.tight_layout()
+    return fig
+
+
+def per_class(table: pd.DataFrame, class_names: list[str]) -> plt.Figure:
+    """Top-1 accuracy of every class, sorted, with its number of test recordings' 95 % Wilson interval."""
+    groups = table.groupby("label").correct.agg(["mean", "count"])
+    p, n, z = groups["mean"], groups["count"], 1.96
+    centre = (p + z * z / 2 / n) / (1 + z * z / n)
+    half = z * np.sqrt(p * (1 - p) / n + (z / 2 / n) ** 2) / (1 + z * z / n)
+    groups = groups.assign(low=centre - half, high=centre + half).sort_values("mean")
+    if len(groups) > 40:  # a page cannot hold 300 bars
+        groups = pd.concat([groups.iloc[:20], groups.iloc[-20:]])
+    fig, ax = plt.subplots(figsize=(7, 0.24 * len(groups) + 1))
+    y = np.arange(len(groups))
+    ax.barh(y, 100 * groups["mean"], color=EVENT, alpha=0.8)
+    ax.errorbar(100 * groups["mean"], y, fmt="none", ecolor="0.35", lw=1,
+                xerr=100 * np.clip([groups["mean"] - groups.low, groups.high - groups["mean"]], 0, None))  # fmt: skip
+    ax.set_yticks(y, [class_names[i] for i in groups.index], fontsize="small")
+    ax.axvline(100 * table.correct.mean(), color=RGB, ls="--", label="all classes")
+    ax.set(xlabel="top-1 accuracy [%], 95 % interval", xlim=(0, 100), ylim=(-0.6, len(groups) - 0.4))
+    ax.grid(axis="y", visible=False)
+    ax.legend(loc="lower right")
+    fig.tight_layout()
+    return fig
+
+
+def confusion(table: pd.DataFrame, class_names: list[str]) -> plt.Figure:
+    """Confusion matrix, rows normalised to percent; with many classes only the 30 most confused ones are shown."""
+    shown = list(range(len(class_names)))
+    if len(shown) > 40:
+        shown = sorted(table[~table.correct].label.value_counts().index[:30])
+    matrix = pd.crosstab(table.label, table.class1, normalize="index").reindex(index=shown, columns=shown, fill_value=0)
+    names = [class_names[i] for i in shown]
+    fig, ax = plt.subplots(figsize=(0.27 * len(shown) + 3, 0.25 * len(shown) + 2.5))
+    sns.heatmap(100 * matrix, cmap="cividis", vmin=0, vmax=100, square=True, ax=ax, linewidths=0.3, xticklabels=names,
+                yticklabels=names, cbar_kws={"label": "% of the class's recordings", "shrink": 0.7})  # fmt: skip
+    ax.tick_params(labelsize="x-small")
+    ax.set(xlabel="predicted", ylabel="true")
+    fig.tight_layout()
+    return fig
+
+
+def show_predictions(table: pd.DataFrame, splits: safe_data.Splits, *, count: int = 4) -> plt.Figure:
+    """The surest right and the surest wrong answers: middle RGB frame, middle event image, top-5 as bars."""
+    right = table[table.correct].nlargest(count, "p1")
+    wrong = table[~table.correct].nlargest(count, "p1")
+    rows = pd.concat([right, wrong])
+    kinds = [k for k in ("rgb", "event") if k in splits.test[0]]
+    fig, axes = plt.subplots(len(rows), len(kinds) + 1, figsize=(2.4 * len(kinds) + 5, 1.75 * len(rows)), squeeze=False,
+                             width_ratios=[1] * len(kinds) + [1.7])  # fmt: skip
+    for row, (index, r) in zip(axes, rows.iterrows(), strict=True):
+        clip = splits.test[index]
+        for ax, key in zip(row, kinds, strict=False):
+            ax.imshow(chw(clip[key][len(clip[key]) // 2]))
+            ax.set_xticks([])
+            ax.set_yticks([])
+        row[0].set_title(splits.class_names[int(r.label)], fontsize="small", loc="left")
+        classes = [int(r[f"class{k}"]) for k in range(1, 6) if f"class{k}" in r]
+        p = [100 * r[f"p{k + 1}"] for k in range(len(classes))]
+        row[-1].barh(range(len(p)), p, color=[EVENT if c == r.label else "0.7" for c in classes])
+        for k, c in enumerate(classes):
+            row[-1].text(2, k, splits.class_names[c], va="center", fontsize="x-small", color="black")
+        row[-1].set(xlim=(0, 100), yticks=[])
+        row[-1].invert_yaxis()
+        row[-1].grid(visible=False)
+        row[-1].tick_params(labelsize="x-small")
+        row[-1].set_title("right" if r.correct else "wrong", fontsize="small", loc="left")
+    row[-1].set_xlabel("probability [%]", fontsize="small")
+    fig.tight_layout()
+    return fig
+
+
+class Progress:
+    """A live line in a notebook for `safe_core.fit(on_step=...)`; `close` leaves none behind."""
+
+    def __init__(self, epochs: int):
+        self.epochs, self.start, self.drawn = epochs, time.perf_counter(), 0.0
+        self.handle = display(Pretty(""), display_id=True)
+
+    def __call__(self, epoch: int, step: int, steps: int, loss: float) -> None:
+        now = time.perf_counter()
+        if now - self.drawn < 1 or self.handle is None:
+            return
+        self.drawn, done = now, (epoch * steps + step) / (self.epochs * steps)
+        bar = ("█" * round(40 * done)).ljust(40, "·")
+        left = (now - self.start) * (1 / done - 1) / 60
+        self.handle.update(Pretty(f"{bar} epoch {epoch + 1}/{self.epochs}, step {step}/{steps}, loss {loss:.3f}, "
+                                  f"{left:.1f} min left"))  # fmt: skip
+
+    def close(self) -> None:
+        if self.handle is not None:
+            self.handle.update(Pretty(""))
+
+
+def main() -> None:
+    """`python -m safe_book summary RUN`: what the run in folder RUN gave, and where its files are."""
+    parser = argparse.ArgumentParser(prog="safe_book", description=main.__doc__)
+    parser.add_argument("command", choices=["summary"])
+    parser.add_argument("run", type=Path)
+    run = parser.parse_args().run
+    print(summary(json.loads((run / "record.json").read_text())))
+    for name, file in (("executed notebook", "train.ipynb"), ("run record", "record.json"),
+                       ("predictions", "predictions.csv"), ("checkpoint", "best.safetensors")):  # fmt: skip
+        if (run / file).exists():
+            print(f"{name}: {run / file}")
+
+
+if __name__ == "__main__":
+    main()
