@@ -220,21 +220,18 @@ def _fill(events, x, y, t, p, width, height):
 
 def _checked_events(path, columns, size):
     """EVENT_DTYPE array from columns, or the one RecordingError that applies."""
-    def error(found, expected, advice):
-        return _error(path, "invalid", found, expected, advice)
-
     lengths = {key: column.shape for key, column in columns.items()}
     if len(set(lengths.values())) > 1 or columns["t"].ndim != 1:
-        raise error("arrays of shapes " + ", ".join(f"{k} {v}" for k, v in lengths.items()),
-                    "x, y, t, p of the same length", "Convert the recording again.")
+        raise _error(path, "invalid", "arrays of shapes " + ", ".join(f"{k} {v}" for k, v in lengths.items()),
+                     "x, y, t, p of the same length", "Convert the recording again.")
     if not len(columns["t"]):
         raise _error(path, "empty", "an event stream without events", "at least one event",
                      "Leave the recording out, or set on_bad_recording='skip'.")
     for key, column in columns.items():
         whole = column.dtype.kind == "f" and np.isfinite(column).all() and (column == np.floor(column)).all()
         if not whole and column.dtype.kind not in "iub":
-            raise error(f"{key} with values that are no integers ({column.dtype})",
-                        "integer pixels, microseconds and polarities", "Convert seconds to microseconds.")
+            raise _error(path, "invalid", f"{key} with values that are no integers ({column.dtype})",
+                         "integer pixels, microseconds and polarities", "Convert seconds to microseconds.")
     width, height = size
     # What is compiled takes no floats and no foreign byte order.
     x, y, t, p = (column.astype(np.int64 if column.dtype.kind == "f" else column.dtype.newbyteorder("="), copy=False)
@@ -243,17 +240,18 @@ def _checked_events(path, columns, size):
     if _fill(events, x, y, t, p, width, height):
         return events
     if x.min() < 0 or y.min() < 0 or x.max() >= width or y.max() >= height:
-        raise error(f"events at x {x.min()}..{x.max()}, y {y.min()}..{y.max()}",
-                    f"events inside the sensor of {width}x{height} pixels",
-                    "Give the sensor's size (sensor_size='WIDTHxHEIGHT'), or swap x and y back.")
+        raise _error(path, "invalid", f"events at x {x.min()}..{x.max()}, y {y.min()}..{y.max()}",
+                     f"events inside the sensor of {width}x{height} pixels",
+                     "Give the sensor's size (sensor_size='WIDTHxHEIGHT'), or swap x and y back.")
     t = t.astype(np.int64)
     if t.min() < 0:
-        raise error(f"a negative time stamp ({t.min()})", "microseconds from 0 on",
-                    "Subtract the first time stamp, and check for integer overflow.")
+        raise _error(path, "invalid", f"a negative time stamp ({t.min()})", "microseconds from 0 on",
+                     "Subtract the first time stamp, and check for integer overflow.")
     if (t[1:] < t[:-1]).any():
-        raise error(f"time stamps that go backwards (first at event {np.argmax(t[1:] < t[:-1]) + 1})",
-                    "events sorted by time", "Sort the events by t (stable).")
-    raise error(f"polarities {np.unique(p)[:5].tolist()}", "0 (OFF) and 1 (ON), or -1 and 1", "Convert the polarities.")
+        raise _error(path, "invalid", f"time stamps that go backwards (first at event {np.argmax(t[1:] < t[:-1]) + 1})",
+                     "events sorted by time", "Sort the events by t (stable).")
+    raise _error(path, "invalid", f"polarities {np.unique(p)[:5].tolist()}", "0 (OFF) and 1 (ON), or -1 and 1",
+                 "Convert the polarities.")
 
 
 def _check_aedat4(path):
@@ -298,11 +296,7 @@ def _read_aedat4(path):
                 packets.append(packet["events"])
             elif packet["stream_id"] == first.get("frame"):
                 frame = packet["frame"]
-                if frame["format"] not in ("L", "RGB", "RGBA"):
-                    raise _error(path, "invalid", f"frames of format {frame['format']}",
-                                 "gray, RGB or RGBA frames", "Convert the recording.")
-                pixels = frame["pixels"]
-                frames.append(pixels if pixels.ndim == 2 else pixels[..., :3])
+                frames.append(frame["pixels"] if frame["format"] == "L" else frame["pixels"][..., :3])
                 # Some writers leave everything but the exposure times at 0.
                 frame_t.append(frame["t"] or frame["exposure_begin_t"] or frame["begin_t"])
     except (RecordingError, KeyboardInterrupt, SystemExit):
@@ -614,27 +608,26 @@ class ClipDataset(torch.utils.data.Dataset):
 
     def _choose(self, recording, rng):
         """(frame indices or None, event windows or None): None for what the recording has not."""
-        def error(kind, found, expected, advice):
-            return _error(recording.path, kind, found, expected, advice)
+        path, events = recording.path, recording.events
+        stored, frames = len(recording.event_image_sources), len(recording.frame_sources)
 
         def spread(usable):
             if usable < self.frames:
-                raise error("too few frames", f"recording has {usable} frames, {self.frames} asked for",
-                            "at least as many", "Ask for fewer frames, or set on_bad_recording='skip'.")
+                raise _error(path, "too few frames", f"recording has {usable} frames, {self.frames} asked for",
+                             "at least as many", "Ask for fewer frames, or set on_bad_recording='skip'.")
             return spread_indices(usable, self.frames, rng=rng)
 
-        stored, frames, events = len(recording.event_image_sources), len(recording.frame_sources), recording.events
         if self.modality != "event" and not frames:
-            raise error("too few frames", "no RGB frames", f"at least {self.frames}", "Set modality='event'.")
+            raise _error(path, "too few frames", "no RGB frames", f"at least {self.frames}", "Set modality='event'.")
         if events is None:
             if self.modality != "rgb" and not stored:
-                raise error("missing", "neither events nor event images", "one of them",
-                            "Set modality='rgb', or extract the events.")
+                raise _error(path, "missing", "neither events nor event images", "one of them",
+                             "Set modality='rgb', or extract the events.")
             wanted = (self.event_representation, self.event_windows)
             if self.modality != "rgb" and wanted != ("authors", "frames"):
-                raise error("invalid", "stored event images only",
-                            f"events, for event_representation='{wanted[0]}', event_windows='{wanted[1]}'",
-                            "Set 'authors' and 'frames', or get the npz or aedat4 form.")
+                raise _error(path, "invalid", "stored event images only",
+                             f"events, for event_representation='{wanted[0]}', event_windows='{wanted[1]}'",
+                             "Set 'authors' and 'frames', or get the npz or aedat4 form.")
             return spread(frames or stored), None
         if self.event_windows == "afe":
             windows = adaptive_windows(events, recording.size, min_events=self.afe_min_events,
