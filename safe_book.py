@@ -59,7 +59,7 @@ def write_record(out_dir, config: safe_core.Config, splits: safe_data.Splits, re
     record = {
         "config": dataclasses.asdict(config) | {"data_root": config.data_root and Path(config.data_root).name},
         "data": splits.facts,
-        **{key: result[key] for key in ("history", "best_epoch", "test", "parameters", "processes")},
+        **{key: result[key] for key in ("history", "best_epoch", "test", "trained_parameters", "processes")},
         "seconds": sum(row["seconds"] for row in result["history"]),
         **machine(),
         "commit": git.stdout.strip() or None,

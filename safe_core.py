@@ -8,11 +8,9 @@ tower, and a small Transformer fuses the three into a class.
     python safe_core.py --dataset hardvs --data-root /data/HARDVS         # the real thing, the paper's settings
     torchrun --nproc-per-node 4 safe_core.py --dataset pokerevent --data-root /data/PokerEvent --resume
 
-The file needs only torch, open_clip, timm and safetensors. Data come as a `torch.utils.data.Dataset` of dicts
-{"rgb": uint8 [F, 3, S, S], "event": uint8 [F, 3, S, S], "label": int, "name": str}; `safe_data` makes such ones.
-
-Shapes in comments: B batch, F frames, S image side, K tokens of an image, N visual tokens of a branch,
-L classes, M sentences, T text positions, D width.
+Data come as a `torch.utils.data.Dataset` of dicts {"rgb": uint8 [F, 3, S, S], "event": uint8 [F, 3, S, S],
+"label": int, "name": str}; `safe_data` makes such ones. Shapes: B batch, F frames, S image side, K tokens of an image,
+N visual tokens of a branch, L classes, M sentences, T text positions, D width.
 """
 
 import argparse
@@ -21,39 +19,34 @@ import json
 import math
 import os
 import time
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args, get_origin
 
-import numpy as np
 import open_clip
-import safetensors
 import safetensors.torch
 import timm
 import torch
-import torch.distributed as dist
-import torch.nn as nn
 import torch.nn.functional as F
-from torch.nn.parallel import DistributedDataParallel
-from torch.utils.data import DataLoader, Subset
-from torch.utils.data.distributed import DistributedSampler
+from torch import distributed as dist
+from torch import nn
+from torch.utils.data import DataLoader, DistributedSampler, Subset
 
 HERE = Path(__file__).resolve().parent
 
-# ------------------------------------------------------------------------------------------------ configuration
 
-@dataclass(frozen=True, kw_only=True)
+# ------------------------------------------------------------------------------------------------ configuration
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Config:
     """Everything that decides a run. The defaults are the paper's (Sec. 4.2); "open" marks what it leaves open."""
 
     # data
-    dataset: Literal["hardvs", "pokerevent", "folder"] = "hardvs"  # hardvs | pokerevent | folder (your own recordings, one folder per class)
+    dataset: Literal["hardvs", "pokerevent", "folder"] = "hardvs"  # folder: your own, one folder per class
     data_root: str | None = None  # None: the generated sample
     modality: Literal["both", "rgb", "event"] = "both"
     frames: int = 5  # F, Table 5's best
     image_size: int = 224  # S
     event_representation: Literal["authors", "counts", "voxel", "time_surface"] = "authors"
-    event_windows: Literal["frames", "afe"] = "frames"  # frames: between frame time stamps (arXiv v1) | afe (journal version)
+    event_windows: Literal["frames", "afe"] = "frames"  # frames: between frame time stamps; afe: journal
     afe_min_events: int = 150_000  # AFE's smallest half, ExACT's value for HARDVS
     afe_threshold: float = 0.0  # AFE's difference threshold; 0: always split, ExACT's value for HARDVS
     sensor_size: str | None = None  # "346x260": for recordings that do not carry it
@@ -82,7 +75,7 @@ class Config:
     use_multimodal_transformer: bool = True
     use_self_attention: bool = True
     use_cross_attention: bool = True
-    frame_fusion: Literal["concat", "mean"] = "concat"  # concat: N = F*K (the equations) | mean: N = K (the released code)
+    frame_fusion: Literal["concat", "mean"] = "concat"  # concat: N = F*K (equations); mean: N = K (released code)
     width: int = 768  # D
     heads: int = 12  # open
     layers: int = 1  # of each multi-modal Transformer; open
@@ -97,7 +90,6 @@ class Config:
     final_lr_fraction: float = 0.1  # cosine ends here ("decay rate 0.1")
     weight_decay: float = 0.05  # on matrices only; open
     clip_norm: float = 1.0  # gradient norm over ALL trained parameters
-    label_smoothing: float = 0.0
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     workers: int = 2  # loader processes per training process
     seed: int = 0
@@ -108,24 +100,21 @@ CHOICES = {f.name: get_args(f.type) for f in dataclasses.fields(Config) if get_o
 PRESETS = {
     "paper": {},
     "sample": dict(  # sized so that two CPU cores train it in about three minutes
-        image_size=96, frames=4, afe_min_events=2_000, clip_model="weights/tiny_clip.json",
-        vit_model="weights/tiny_vit.json", resnet_model="weights/tiny_resnet.json", freeze_text=True,
-        width=96, heads=3, dropout=0.1, epochs=6, batch_size=32, learning_rate=1e-3, tower_lr_scale=1.0,
-        final_lr_fraction=0.01, warmup_fraction=0.1,
+        image_size=96, frames=3, afe_min_events=2_000, clip_model="weights/tiny_clip.json", freeze_text=True,
+        vit_model="weights/tiny_vit.json", resnet_model="weights/tiny_resnet.json", width=96, heads=3, dropout=0.1,
+        epochs=4, batch_size=32, learning_rate=1e-3, final_lr_fraction=0.01, warmup_fraction=0.1,
     ),
 }  # fmt: skip
 
 def configure(preset: str | None = None, **fields) -> Config:
-    """Config from a preset and overrides. `None` means "as the preset has it".
+    """Config from a preset and overrides; a field of None is as the preset has it. ValueError for unknown names.
 
     preset: "paper" | "sample"; None picks "sample" for the generated sample, "paper" for real data.
-    Raises ValueError for an unknown preset, field or choice.
     """
     preset = preset or ("sample" if fields.get("data_root") is None else "paper")
     if preset not in PRESETS:
         raise ValueError(f"preset={preset!r} is unknown: choose one of {', '.join(PRESETS)}, or None")
-    known = {f.name for f in dataclasses.fields(Config)}
-    if unknown := sorted(set(fields) - known):
+    if unknown := sorted(set(fields) - set(Config.__dataclass_fields__)):
         raise ValueError(f"unknown configuration field {', '.join(unknown)}: see `python safe_core.py --help`")
     config = Config(**{**PRESETS[preset], **{k: v for k, v in fields.items() if v is not None}})
     for name, choices in CHOICES.items():
@@ -133,8 +122,8 @@ def configure(preset: str | None = None, **fields) -> Config:
             raise ValueError(f"{name}={getattr(config, name)!r} is unknown: choose one of {', '.join(choices)}")
     return config
 
-# ------------------------------------------------------------------------------------------------ towers
 
+# ------------------------------------------------------------------------------------------------ towers
 def conv_stem(width: int, patch_size: int) -> nn.Sequential:
     """Patch embedding by stride-2 convolutions (Xiao et al., 2021): a small ViT learns much faster with it."""
     layers, channels = [], 3
@@ -174,38 +163,33 @@ def build_clip(config: Config) -> tuple[nn.Module, object]:
     try:
         clip = open_clip.create_model(name, pretrained=weights, force_image_size=config.image_size)
     except OSError as error:  # what the hub's client raises without a network
-        raise OSError(f"the weights {weights!r} of {name} could not be fetched ({error}): fetch them once with a "
-                      f"network, or give a local file as clip_weights=FILE") from error  # fmt: skip
+        raise OSError(f"no weights {weights!r} of {name}: connect once, or set clip_weights=FILE ({error})") from error
     return clip, open_clip.get_tokenizer(name)
 
 
 class VisionTower(nn.Module):
     """uint8 images [B, 3, S, S] -> all tokens [B, K, D_v] before CLIP's projection (Sec. 3.2: 197 x 768).
 
-    One tower serves RGB frames and event images. Pixels are normalised here, on the device, as in the tower's
-    pre-training. `clip` is needed for vision_tower="clip" alone.
+    One tower serves both modalities. Pixels are normalised here, on the device, as in the tower's pre-training.
     """
 
     def __init__(self, config: Config, clip: nn.Module | None):
         super().__init__()
         mean, std = open_clip.OPENAI_DATASET_MEAN, open_clip.OPENAI_DATASET_STD
-        name = {"vit": config.vit_model, "resnet": config.resnet_model}.get(config.vision_tower, "")
-        if config.vision_tower == "clip":
-            self.net = clip.visual
-        elif name.endswith(".json"):
-            self.net = local_tower(name, config.pretrained)
-            self.net = getattr(self.net, "visual", self.net)
+        name = config.resnet_model if config.vision_tower == "resnet" else config.vit_model
+        if config.vision_tower == "clip" or name.endswith(".json"):
+            net = clip if config.vision_tower == "clip" else local_tower(name, config.pretrained)
+            self.net = getattr(net, "visual", net)
         else:
             size = {"img_size": config.image_size} if config.vision_tower == "vit" else {}
             self.net = timm.create_model(name, pretrained=config.pretrained, num_classes=0, **size)
             mean, std = self.net.pretrained_cfg["mean"], self.net.pretrained_cfg["std"]
         if isinstance(self.net, open_clip.transformer.VisionTransformer):
             self.net.proj, self.net.output_tokens = None, True  # class token and patch tokens at full width
-        self.register_buffer("mean", torch.tensor(mean).view(3, 1, 1) * 255, persistent=False)
-        self.register_buffer("std", torch.tensor(std).view(3, 1, 1) * 255, persistent=False)
+        self.register_buffer("mean_and_std", torch.tensor([mean, std]).view(2, 3, 1, 1) * 255, persistent=False)
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        images = (images - self.mean) / self.std
+        images = (images - self.mean_and_std[0]) / self.mean_and_std[1]
         if isinstance(self.net, open_clip.transformer.VisionTransformer):
             class_token, patches = self.net(images)
             return torch.cat([class_token[:, None], patches], dim=1)
@@ -226,19 +210,19 @@ class TextTower(nn.Module):
         tokens = tokenizer(sentences)
         end = tokens.argmax(dim=1)  # end-of-text is the largest token number
         if (overfull := end + context >= clip.context_length - (tokens[:, -1] != 0).int()).any():
-            raise ValueError(f"sentence too long for CLIP's {clip.context_length} tokens (with {context} context "
-                             f"vectors): {sentences[int(overfull.nonzero()[0])]!r}; shorten it")  # fmt: skip
+            long = sentences[int(overfull.nonzero()[0])]
+            raise ValueError(f"too long for CLIP's 77 tokens with {context} context vectors: shorten {long!r}")
         self.register_buffer("tokens", tokens[:, : int(end.max()) + 1], persistent=False)
         self.register_buffer("end", end + context, persistent=False)
         self.register_buffer("mask", clip.attn_mask, persistent=False)
         self.token_embedding, self.positional_embedding = clip.token_embedding, clip.positional_embedding
         self.transformer, self.ln_final, self.projection = clip.transformer, clip.ln_final, clip.text_projection
-        self.context = nn.Parameter(torch.randn(context, clip.token_embedding.embedding_dim) * 0.02) if context else None
+        width = clip.token_embedding.embedding_dim
+        self.context = nn.Parameter(torch.randn(context, width) * 0.02) if context else None
 
     def forward(self, which: torch.Tensor) -> torch.Tensor:
         order = self.end[which].argsort()  # sentences of like length together, each group cut to its longest
-        parts = [self.encode(which[part]) for part in order.chunk(max(1, len(which) // 50))]
-        return torch.cat(parts)[order.argsort()]
+        return torch.cat([self.encode(which[part]) for part in order.chunk(len(which) // 50 + 1)])[order.argsort()]
 
     def encode(self, which: torch.Tensor) -> torch.Tensor:
         end = self.end[which]
@@ -250,17 +234,14 @@ class TextTower(nn.Module):
         x = self.transformer(x, attn_mask=self.mask[:length, :length])
         return self.ln_final(x)[torch.arange(len(x), device=x.device), end] @ self.projection
 
+
 # ------------------------------------------------------------------------------------------------ fusion
-
 class PreNormAttention(nn.Module):
-    """queries + Attention(LayerNorm(queries), LayerNorm(context)), Attention = softmax(Q K^T / sqrt(d_k)) V (Sec. 3.3).
+    """Queries [B, Nq, D] + softmax(Q K^T / sqrt(d_k)) V over context [B, Nk, D], or over themselves (Sec. 3.3)."""
 
-    Queries [B, Nq, D] read context [B, Nk, D]; without context they read each other (self-attention).
-    """
-
-    def __init__(self, width: int, heads: int, dropout: float):
+    def __init__(self, width: int, heads: int):
         super().__init__()
-        self.norm, self.attention = nn.LayerNorm(width), nn.MultiheadAttention(width, heads, dropout, batch_first=True)
+        self.norm, self.attention = nn.LayerNorm(width), nn.MultiheadAttention(width, heads, batch_first=True)
 
     def forward(self, queries: torch.Tensor, context: torch.Tensor | None = None) -> torch.Tensor:
         q = self.norm(queries)
@@ -271,28 +252,27 @@ class PreNormAttention(nn.Module):
 class Fusion(nn.Module):
     """The paper's feature enhancement and classifier (Sec. 3.3, Fig. 2).
 
-    Visual tokens {"rgb": [B, F, K, D], "event": [B, F, K, D]} (one or both) and text tokens [L, D] (or None) -> logits
-    [B, L]. Our choices where the paper is silent: the two branches have their own weights; the last self-attention is
-    read at a few learned tokens (as in the released code), and one linear layer classifies what they hold.
+    Visual tokens {"rgb": [B, F, K, D], "event": [B, F, K, D]} and text tokens [L, D] or None -> logits [B, L]. Our
+    choices: each branch has its own weights; the classifier reads a few learned tokens, as in the released code.
     """
 
     def __init__(self, config: Config, branches: list[str], num_classes: int, num_tokens: int):
         super().__init__()
-        c, d = config, config.width
-        sizes = (d, c.heads, c.dropout)
-        self.config = config
+        self.config, c, d, sizes = config, config, config.width, (config.width, config.heads)
         frames = c.frames if c.frame_fusion == "concat" else 1
         self.position = nn.Parameter(torch.randn(num_tokens, d) * 0.02)
         self.frame = nn.Parameter(torch.randn(frames, 1, d) * 0.02) if frames > 1 else None
-        kinds = branches + ["text"] * c.use_text
-        self.kind = nn.ParameterDict({kind: nn.Parameter(torch.randn(d) * 0.02) for kind in kinds})
+        kinds = {kind: nn.Parameter(torch.randn(d) * 0.02) for kind in branches + ["text"] * c.use_text}
+        self.kind = nn.ParameterDict(kinds)
 
         def block():  # pre-norm: LayerNorm, self-attention, residual, LayerNorm, feed-forward, residual
-            return nn.TransformerEncoderLayer(d, c.heads, 4 * d, c.dropout, "gelu", batch_first=True, norm_first=True)
+            x = nn.TransformerEncoderLayer(d, c.heads, 4 * d, c.dropout, "gelu", batch_first=True, norm_first=True)
+            x.self_attn.dropout = 0.0  # fused attention kernels have none
+            return x
 
         if c.use_multimodal_transformer:
-            self.multimodal_transformer = nn.ModuleDict(
-                {b: nn.Sequential(*(block() for _ in range(c.layers))) for b in branches})
+            blocks = {b: nn.Sequential(*(block() for _ in range(c.layers))) for b in branches}
+            self.multimodal_transformer = nn.ModuleDict(blocks)
         if c.use_self_attention:
             self.self_attention = PreNormAttention(*sizes)
         if c.use_text and c.use_cross_attention:
@@ -304,22 +284,21 @@ class Fusion(nn.Module):
 
     def forward(self, visual: dict[str, torch.Tensor], text: torch.Tensor | None) -> torch.Tensor:
         c, visual, texts = self.config, dict(visual), {}
+        text = self.position.new_empty(0, c.width) if text is None else text + self.kind["text"]
         for b, x in visual.items():  # 1. position and modality embeddings
             x = x.mean(dim=1, keepdim=True) if c.frame_fusion == "mean" else x
             x = x + self.position + self.kind[b]
             visual[b] = (x if self.frame is None else x + self.frame).flatten(1, 2)  # [B, N, D]
-            if text is not None:
-                texts[b] = (text + self.kind["text"]).expand(len(x), -1, -1)  # [B, L, D]
+            texts[b] = text.expand(len(x), -1, -1)  # [B, L, D]
         if c.use_multimodal_transformer:  # 2. one multi-modal Transformer per branch, over [visual, text]
             for b in visual:
-                count = visual[b].shape[1]
-                x = self.multimodal_transformer[b](torch.cat([visual[b]] + [texts[b]] * bool(texts), dim=1))
-                visual[b], texts = x[:, :count], texts and texts | {b: x[:, count:]}
+                x = self.multimodal_transformer[b](torch.cat([visual[b], texts[b]], dim=1))
+                visual[b], texts[b] = x.split([visual[b].shape[1], texts[b].shape[1]], dim=1)
         if c.use_self_attention:  # 3. self-attention over [RGB, event]
             counts = [x.shape[1] for x in visual.values()]
             x = self.self_attention(torch.cat(list(visual.values()), dim=1))
             visual = dict(zip(visual, x.split(counts, dim=1), strict=True))
-        if texts and c.use_cross_attention:  # 4. each branch's text queries its visual tokens
+        if c.use_text and c.use_cross_attention:  # 4. each branch's text queries its visual tokens
             texts = {b: self.cross_attention[b](texts[b], visual[b]) for b in texts}
         # 5. all tokens together; only the read-out rows of this self-attention are used, so only they are computed
         readout = self.readout.expand(len(x), -1, -1)
@@ -330,18 +309,15 @@ class Fusion(nn.Module):
 class SAFE(nn.Module):
     """Towers and fusion: uint8 rgb and/or event [B, F, 3, S, S] -> logits [B, L].
 
-    sentences: one list per class. With several sentences of a class, evaluation averages their
-    text features ("in token space") and training draws one of them per step. A frozen text tower is run once, here:
-    its features are a buffer, and the tower is dropped.
+    sentences: one list per class; of several, evaluation averages the text features ("in token space") and training
+    draws one per step. A frozen text tower is run once, here: its features become a buffer, and the tower is dropped.
     """
 
     def __init__(self, config: Config, sentences: list[list[str]]):
         super().__init__()
         self.config = config
         self.branches = ["rgb", "event"] if config.modality == "both" else [config.modality]
-        clip = tokenizer = None
-        if config.vision_tower == "clip" or config.use_text:
-            clip, tokenizer = build_clip(config)
+        clip, tokenizer = build_clip(config) if config.vision_tower == "clip" or config.use_text else (None, None)
         self.vision = VisionTower(config, clip)
         with torch.no_grad():
             blank = torch.zeros(1, 3, config.image_size, config.image_size, dtype=torch.uint8)
@@ -350,15 +326,14 @@ class SAFE(nn.Module):
         self.visual_embed = nn.Linear(vision_width, config.width) if vision_width != config.width else nn.Identity()
         if config.use_text:
             self.counts = [len(group) for group in sentences]
-            flat = [sentence for group in sentences for sentence in group]
-            self.text = TextTower(clip, tokenizer, flat, config.prompt_context)
+            self.text = TextTower(clip, tokenizer, sum(sentences, []), config.prompt_context)
             self.word_embed = nn.Linear(clip.text_projection.shape[1], config.width)
             if config.freeze_text:
                 for name, p in self.text.named_parameters():
                     p.requires_grad_(name == "context")
                 if not config.prompt_context:
                     with torch.no_grad():
-                        self.register_buffer("text_features", self.text(torch.arange(len(flat))))
+                        self.register_buffer("text_features", self.text(torch.arange(sum(self.counts))))
                     self.text = None
         self.fusion = Fusion(config, self.branches, len(sentences), num_tokens)
 
@@ -367,14 +342,13 @@ class SAFE(nn.Module):
         if missing := [b for b in self.branches if inputs[b] is None]:
             raise ValueError(f"modality={self.config.modality!r} needs the input {missing[0]!r}, which the data lack: "
                              f"choose another modality, or data that have it")  # fmt: skip
-        images = torch.stack([inputs[b] for b in self.branches])  # both modalities as one batch
+        images = torch.stack([inputs[b] for b in self.branches]).to(self.fusion.readout.device)  # both as one batch
         tokens = self.visual_embed(self.vision(images.flatten(0, 2))).unflatten(0, images.shape[:3])  # [2, B, F, K, D]
-        return self.fusion(dict(zip(self.branches, tokens, strict=True)), self.text_tokens())
+        text = self.text_tokens() if self.config.use_text else None
+        return self.fusion(dict(zip(self.branches, tokens, strict=True)), text)
 
-    def text_tokens(self) -> torch.Tensor | None:
+    def text_tokens(self) -> torch.Tensor:
         """One token per class [L, D]: of a drawn sentence in training, of the mean over its sentences otherwise."""
-        if not self.config.use_text:
-            return None
         encode = self.text or self.text_features.__getitem__
         device = self.word_embed.weight.device
         if self.training:
@@ -386,46 +360,30 @@ class SAFE(nn.Module):
 
     def train(self, mode: bool = True) -> "SAFE":
         super().train(mode)
-        if self.config.freeze_vision:
-            self.vision.eval()  # a frozen ResNet keeps its batch statistics, too
+        self.vision.train(mode and not self.config.freeze_vision)  # a frozen ResNet keeps its batch statistics, too
         return self
 
-# ------------------------------------------------------------------------------------------------ processes, precision
 
-def join_processes() -> torch.device:
-    """Joins the process group that torchrun describes, if it does, and returns this process's device."""
+# ------------------------------------------------------------------------------------------------ processes, precision
+def join_processes() -> tuple[torch.device, int, int]:
+    """(device, rank, number of processes) of this process; joins the group that torchrun describes, if it does."""
     cuda = torch.cuda.is_available()
     if "WORLD_SIZE" in os.environ and not dist.is_initialized():
         dist.init_process_group("nccl" if cuda else "gloo")
     if cuda:
         torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", 0)))
-    return torch.device("cuda", torch.cuda.current_device()) if cuda else torch.device("cpu")
-
-
-def rank_and_size() -> tuple[int, int]:
-    """This process's number and the number of processes."""
-    return (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
+    device = torch.device("cuda", torch.cuda.current_device()) if cuda else torch.device("cpu")
+    return device, *((dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1))
 
 
 def autocast(config: Config, device: torch.device) -> torch.autocast:
     """bfloat16 where asked for; "auto" takes it on GPUs that have it, never on a CPU (small models gain nothing)."""
-    bf16 = config.precision == "bf16"
-    if config.precision == "auto":
-        bf16 = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
+    gpu_has_it = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
+    bf16 = config.precision == "bf16" or config.precision == "auto" and gpu_has_it
     return torch.autocast(device.type, torch.bfloat16, enabled=bf16)
 
 
-def seed_everything(*seeds: int) -> None:
-    """Seeds torch from a tuple such as (seed, epoch, rank): a resumed epoch draws what it would have drawn."""
-    torch.manual_seed(int(np.random.SeedSequence(seeds).generate_state(1)[0]))
-
-
-def inputs(batch: dict, device: torch.device) -> list[torch.Tensor | None]:
-    """[rgb, event] of a batch on the device; None for a modality that the data lack."""
-    return [batch[k].to(device, non_blocking=True) if k in batch else None for k in ("rgb", "event")]
-
 # ------------------------------------------------------------------------------------------------ checkpoints
-
 def write_atomically(path: Path, write) -> None:
     """`write(temporary path)`, then rename: a reader sees the old file or the whole new one."""
     partial = path.with_name(path.name + ".partial")
@@ -434,7 +392,7 @@ def write_atomically(path: Path, write) -> None:
 
 
 def save_checkpoint(path: Path, tensors: dict[str, torch.Tensor], about: dict) -> None:
-    """Tensors as safetensors with `about` as JSON in its header, and the same JSON beside it for people."""
+    """Tensors as safetensors with `about` as JSON in their header, and the same JSON beside it for people."""
     text = json.dumps(about, indent=1)
     tensors = {k: v.detach().cpu().contiguous() for k, v in tensors.items()}
     write_atomically(path, lambda p: safetensors.torch.save_file(tensors, p, metadata={"about": text}))
@@ -442,10 +400,7 @@ def save_checkpoint(path: Path, tensors: dict[str, torch.Tensor], about: dict) -
 
 
 def load_checkpoint(path: Path, *, num_classes: int | None = None) -> tuple[dict[str, torch.Tensor], dict]:
-    """(tensors, about) of a checkpoint of this project. No code in the file is ever run.
-
-    Raises FileNotFoundError, or ValueError if the file is not such a checkpoint or has other classes.
-    """
+    """(tensors, about) of a checkpoint; runs no code of the file. ValueError if it is none or has other classes."""
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such checkpoint; a run writes best.safetensors and last.safetensors")
@@ -454,36 +409,31 @@ def load_checkpoint(path: Path, *, num_classes: int | None = None) -> tuple[dict
             about = json.loads(file.metadata()["about"])
             tensors = {key: file.get_tensor(key) for key in file.keys()}
     except (safetensors.SafetensorError, KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"{path}: not a checkpoint of this project ({error}); expected a .safetensors file that a "
-                         f"run here wrote") from error  # fmt: skip
-    if num_classes is not None and len(about["class_names"]) != num_classes:
-        raise ValueError(f"{path}: trained for {len(about['class_names'])} classes, the data have {num_classes}; "
-                         f"use the data set it was trained on, or train anew")  # fmt: skip
+        raise ValueError(f"{path}: not a checkpoint of this project, which a run writes: {error}") from error
+    if num_classes not in (None, found := len(about["class_names"])):
+        raise ValueError(f"{path}: trained for {found} classes, the data have {num_classes}: use its data or train")
     return tensors, about
 
 
 def load_model(path: Path, *, num_classes: int | None = None) -> tuple[SAFE, dict]:
     """(model in evaluation mode, what was saved beside it) from a checkpoint, without fetching any weights."""
     tensors, about = load_checkpoint(path, num_classes=num_classes)
-    config = dataclasses.replace(Config(**about["config"]), pretrained=False)
-    model = SAFE(config, about["sentences"])
-    model.load_state_dict(under("model.", tensors))
+    model = SAFE(Config(**about["config"] | {"pretrained": False}), about["sentences"])
+    model.load_state_dict({k: v for k, v in tensors.items() if not k.startswith("optimizer.")})
     return model.eval(), about
 
-# ------------------------------------------------------------------------------------------------ evaluation
 
+# ------------------------------------------------------------------------------------------------ evaluation
 @torch.inference_mode()
 def predict(model: nn.Module, dataset, config: Config) -> torch.Tensor:
-    """Log-probabilities [len(dataset), L], float32, in the data set's order, on every process.
-
-    Process r of n takes clips r, r + n, r + 2n, ...: none is padded, none counted twice.
-    """
+    """Log-probabilities [len(dataset), L], float32, on every process; each takes every n-th clip, none twice."""
     model.eval()
-    (rank, size), device, parts = rank_and_size(), next(model.parameters()).device, []
+    (device, rank, size), parts = join_processes(), []
     mine = Subset(dataset, range(rank, len(dataset), size))
     for batch in DataLoader(mine, batch_size=config.batch_size, num_workers=config.workers):
         with autocast(config, device):
-            parts.append(model(*inputs(batch, device)).float().log_softmax(dim=1).cpu())
+            logits = model(batch.get("rgb"), batch.get("event"))
+        parts.append(logits.float().log_softmax(dim=1).cpu())
     gathered = [torch.cat(parts)] * size
     if size > 1:
         dist.all_gather_object(gathered, gathered[0])
@@ -499,8 +449,8 @@ def accuracy(log_probs: torch.Tensor, labels: torch.Tensor) -> dict[str, float]:
     return {"top1": 100 * hits[:, 0].float().mean().item(), "top5": 100 * hits.any(1).float().mean().item(),
             "loss": F.nll_loss(log_probs, labels).item()}  # fmt: skip
 
-# ------------------------------------------------------------------------------------------------ training
 
+# ------------------------------------------------------------------------------------------------ training
 def make_optimizer(model: nn.Module, config: Config) -> torch.optim.AdamW:
     """AdamW over all trained parameters; vectors and embeddings of single tokens are not decayed."""
     groups = {}
@@ -508,9 +458,10 @@ def make_optimizer(model: nn.Module, config: Config) -> torch.optim.AdamW:
         if p.requires_grad:
             tower = name.startswith(("vision.", "text."))
             groups.setdefault((tower, p.ndim >= 2 and min(p.shape) > 1), []).append(p)
-    return torch.optim.AdamW(
-        [{"params": params, "scale": config.tower_lr_scale if tower else 1.0, "weight_decay": decay * config.weight_decay}
-         for (tower, decay), params in groups.items()], lr=config.learning_rate)  # fmt: skip
+    scale = {True: config.tower_lr_scale, False: 1.0}
+    groups = [{"params": params, "scale": scale[tower], "weight_decay": decay * config.weight_decay}
+              for (tower, decay), params in groups.items()]  # fmt: skip
+    return torch.optim.AdamW(groups, lr=config.learning_rate)
 
 
 def learning_rate(step: int, steps: int, config: Config) -> float:
@@ -525,21 +476,19 @@ def learning_rate(step: int, steps: int, config: Config) -> float:
 def fit(config: Config, train, val, test, *, sentences, class_names, out_dir, resume=False, on_step=None) -> dict:
     """Trains SAFE, picks the epoch by `val`, evaluates that one on `test`, once.
 
-    train, val, test: data sets as above, with `labels` (int64 [n]); `train` also has `set_epoch`. Writes to out_dir
-    last.safetensors (weights and optimizer, every epoch) and best.safetensors (weights). With resume=True an
-    interrupted run goes on from last.safetensors exactly as it would have; without one there it starts.
-    on_step(epoch, step, steps, loss) is called after every step, for progress bars.
-    Returns history (one row per epoch), best_epoch, test accuracy, log_probs [n, L], parameters, processes.
-    Raises FileExistsError rather than overwrite a run, ValueError if a resumed run was configured otherwise.
+    The data sets also have `labels` (int64 [n]) and `set_epoch`. Writes to out_dir last.safetensors (weights and
+    optimizer, every epoch) and best.safetensors; with resume=True an interrupted run goes on from `last` exactly as it
+    would have. on_step(epoch, step, steps, loss) is called after every step, for progress bars. Raises FileExistsError
+    rather than overwrite a run. Returns history, best_epoch, test, log_probs [n, L], trained_parameters, processes.
     """
-    device, (rank, size), out_dir = join_processes(), rank_and_size(), Path(out_dir)
+    (device, rank, size), out_dir = join_processes(), Path(out_dir)
     if config.batch_size % size or len(train) < config.batch_size:
         raise ValueError(f"batch_size={config.batch_size} must divide over {size} processes and be at most the "
                          f"{len(train)} training clips")  # fmt: skip
     last, best = out_dir / "last.safetensors", out_dir / "best.safetensors"
     if last.exists() and not resume:
-        raise FileExistsError(f"{last}: this folder holds a run; continue it with resume=True or choose another out_dir")
-    seed_everything(config.seed)
+        raise FileExistsError(f"{last} holds a run: continue it with resume=True or choose another out_dir")
+    torch.manual_seed(config.seed)
     model = SAFE(config, sentences).to(device)
     optimizer = make_optimizer(model, config)
     about = {"config": dataclasses.asdict(config), "class_names": class_names, "sentences": sentences, "history": []}
@@ -547,15 +496,13 @@ def fit(config: Config, train, val, test, *, sentences, class_names, out_dir, re
         about["history"] = restore(last, model, optimizer, about)
     history, wrapped = about["history"], model
     if size > 1:  # the towers are inside, so their gradients are averaged, too
-        wrapped = DistributedDataParallel(model, device_ids=[device] if device.type == "cuda" else None)
+        wrapped = nn.parallel.DistributedDataParallel(model, device_ids=[device] if device.type == "cuda" else None)
     trained = [p for group in optimizer.param_groups for p in group["params"]]
     sampler = DistributedSampler(train, size, rank, shuffle=True, seed=config.seed, drop_last=True)
-    loader = DataLoader(train, config.batch_size // size, sampler=sampler, num_workers=config.workers, drop_last=True,
-                        pin_memory=device.type == "cuda")  # fmt: skip
-
+    loader = DataLoader(train, config.batch_size // size, sampler=sampler, num_workers=config.workers, drop_last=True)
     for epoch in range(len(history), config.epochs):
         start = time.perf_counter()
-        seed_everything(config.seed, epoch, rank)
+        torch.manual_seed((config.seed * 10_000 + epoch) * 1_000 + rank)  # resumed or not, an epoch draws the same
         sampler.set_epoch(epoch)
         train.set_epoch(epoch)  # augmentation and jitter
         wrapped.train()
@@ -565,12 +512,10 @@ def fit(config: Config, train, val, test, *, sentences, class_names, out_dir, re
             for group in optimizer.param_groups:
                 group["lr"] = rate * group["scale"]
             with autocast(config, device):
-                logits = wrapped(*inputs(batch, device))
-            target = batch["label"].to(device)
-            loss = F.cross_entropy(logits.float(), target, label_smoothing=config.label_smoothing)
+                logits = wrapped(batch.get("rgb"), batch.get("event"))
+            loss = F.cross_entropy(logits.float(), batch["label"].to(device))
             if not math.isfinite(value := loss.item()):
-                raise FloatingPointError(f"loss is {value} in epoch {epoch + 1}, step {i + 1}: lower learning_rate (now "
-                                         f"{config.learning_rate:.2g}) and resume; {last.name} is kept")  # fmt: skip
+                raise FloatingPointError(f"loss is {value} in epoch {epoch + 1}: lower learning_rate; {last} is kept")
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
             nn.utils.clip_grad_norm_(trained, config.clip_norm)
@@ -578,13 +523,12 @@ def fit(config: Config, train, val, test, *, sentences, class_names, out_dir, re
             total += value
             if on_step:
                 on_step(epoch, i + 1, len(loader), value)
-        row = {"epoch": epoch + 1, "train_loss": total / len(loader), "learning_rate": rate}
-        if len(val):
-            row |= {f"val_{k}": v for k, v in accuracy(predict(model, val, config), val.labels).items()}
-        history.append(row | {"seconds": time.perf_counter() - start})
+        scores = accuracy(predict(model, val, config), val.labels) if len(val) else {}
+        history.append({"epoch": epoch + 1, "train_loss": total / len(loader), "learning_rate": rate,
+                        **{f"val_{k}": v for k, v in scores.items()}, "seconds": time.perf_counter() - start})
         if rank == 0:
             out_dir.mkdir(parents=True, exist_ok=True)
-            tensors = {f"model.{k}": v for k, v in model.state_dict().items()}
+            tensors = model.state_dict()
             if best_epoch(history) == epoch + 1:
                 save_checkpoint(best, tensors, about)
             for index, state in optimizer.state_dict()["state"].items():
@@ -592,19 +536,17 @@ def fit(config: Config, train, val, test, *, sentences, class_names, out_dir, re
             save_checkpoint(last, tensors, about)
             print(", ".join(f"{k} {v:.4g}" for k, v in history[-1].items()), flush=True)
 
-    if size > 1:
-        dist.barrier()  # the first process has written the best epoch
-    tensors, _ = load_checkpoint(best)
-    model.load_state_dict(under("model.", tensors))
+    if size > 1:  # the first process writes the best epoch
+        dist.barrier()
+    model.load_state_dict(load_checkpoint(best)[0])
     log_probs = predict(model, test, config)
-    count = {"all": sum(p.numel() for p in model.parameters()), "trained": sum(p.numel() for p in trained)}
     return {"history": history, "best_epoch": best_epoch(history), "test": accuracy(log_probs, test.labels),
-            "log_probs": log_probs, "parameters": count, "processes": size}  # fmt: skip
+            "log_probs": log_probs, "trained_parameters": sum(p.numel() for p in trained), "processes": size}
 
 
 def best_epoch(history: list[dict]) -> int:
     """The epoch of the highest validation top-1, the earliest of equals; the last one where nothing was held out."""
-    return max(history, key=lambda row: (row.get("val_top1", row["epoch"]), -row["epoch"]))["epoch"]
+    return max(history, key=lambda row: row.get("val_top1", row["epoch"]))["epoch"]
 
 
 def restore(path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, about: dict) -> list[dict]:
@@ -612,52 +554,43 @@ def restore(path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, abou
     tensors, saved = load_checkpoint(path, num_classes=len(about["class_names"]))
     if differing := [k for k, v in about["config"].items() if k != "workers" and saved["config"].get(k) != v]:
         raise ValueError(f"{path}: was configured with another {', '.join(differing)}; resume with the same values")
-    model.load_state_dict(under("model.", tensors))
     state = optimizer.state_dict()
-    for key, value in under("optimizer.", tensors).items():
-        index, name = key.split(".")
-        state["state"].setdefault(int(index), {})[name] = value
+    for key in [key for key in tensors if key.startswith("optimizer.")]:
+        _, index, name = key.split(".")
+        state["state"].setdefault(int(index), {})[name] = tensors.pop(key)
     optimizer.load_state_dict(state)
+    model.load_state_dict(tensors)
     return saved["history"]
 
 
-def under(prefix: str, tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """The tensors whose names start with `prefix`, without it."""
-    return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
-
 # ------------------------------------------------------------------------------------------------ command line
-
 def main() -> None:
     """Every configuration field is an option: see --help."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--preset", choices=PRESETS, help="default: sample for the sample, paper for real data")
-    parser.add_argument("--out-dir", help="default: runs/DATASET-TIME; must be given to resume")
+    parser.add_argument("--out-dir", type=Path, help="default: runs/DATASET-seedSEED")
     parser.add_argument("--resume", action="store_true", help="continue the run in --out-dir if it holds one")
     for f in dataclasses.fields(Config):
         kind = {"type": str if f.default is None else type(f.default), "choices": CHOICES.get(f.name)}
-        if isinstance(f.default, bool):
-            kind = {"action": argparse.BooleanOptionalAction}
-        default = f"paper: {f.default}, sample: {PRESETS['sample'].get(f.name, f.default)}"
-        parser.add_argument(f"--{f.name.replace('_', '-')}", default=None, help=default, **kind)
+        kind = {"action": argparse.BooleanOptionalAction} if isinstance(f.default, bool) else kind
+        text = f"paper: {f.default}, sample: {PRESETS['sample'].get(f.name, f.default)}"
+        parser.add_argument(f"--{f.name.replace('_', '-')}", default=None, help=text, **kind)
     fields = vars(parser.parse_args())
     out_dir, resume = fields.pop("out_dir"), fields.pop("resume")
     import safe_book  # the model knows neither where data come from nor what a record looks like
     import safe_data
-
-    config, _ = configure(**fields), join_processes()
-    rank, size = rank_and_size()
-    for turn in (True, False):  # the first process makes the sample, the others find it
-        if turn == (rank == 0):
-            splits = safe_data.open_dataset(**safe_data.options(config))
-        if size > 1:
-            dist.barrier()
-    out_dir = Path(out_dir or HERE / "runs" / f"{config.dataset}-{time.strftime('%Y%m%d-%H%M%S')}")
+    config, (_, rank, size) = configure(**fields), join_processes()
+    if rank:
+        dist.barrier()  # the first process makes the sample, the others find it
+    splits = safe_data.open_dataset(**safe_data.options(config))
+    if size > 1 and not rank:
+        dist.barrier()
+    out_dir = out_dir or HERE / "runs" / f"{config.dataset}-seed{config.seed}"
     sentences = safe_data.prompt_sentences(splits.class_names, config)
     result = fit(config, splits.train, splits.val, splits.test, sentences=sentences, class_names=splits.class_names,
                  out_dir=out_dir, resume=resume)  # fmt: skip
     if rank == 0:
-        print(safe_book.summary(safe_book.write_record(out_dir, config, splits, result)))
-        print(f"run record, predictions and checkpoints: {out_dir}")
+        print(safe_book.summary(safe_book.write_record(out_dir, config, splits, result)), f"\nin {out_dir}")
     if size > 1:
         dist.destroy_process_group()
 

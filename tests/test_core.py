@@ -19,10 +19,13 @@ import safe_core
 from safe_core import SAFE, configure, fit, load_checkpoint, load_model, predict
 
 ROOT = Path(__file__).resolve().parents[1]
-SMALL = dict(frames=2, width=48, heads=4, readout_tokens=3, batch_size=4, epochs=3, workers=0, freeze_text=False,
-             learning_rate=2e-3, tower_lr_scale=1.0, dropout=0.0, pretrained=False)  # fmt: skip
+SMALL = dict(frames=2, width=48, heads=4, readout_tokens=3, batch_size=4, epochs=3, workers=0, learning_rate=3e-4,
+             dropout=0.0, pretrained=False)  # fmt: skip
 NAMES = ["wave", "bow", "jump"]
 SENTENCES = [[f"The action of the human is {name}"] for name in NAMES]
+
+
+torch.set_num_threads(1)  # the models are too small for more, and other processes may run beside the tests
 
 
 def small(**fields):
@@ -38,8 +41,8 @@ class Clips(torch.utils.data.Dataset):
         self.labels = torch.arange(count) % len(NAMES)
         self.names = [f"clip {i}" for i in range(count)]
         noise = torch.randint(0, 60, (count, 2, frames, 3, side, side), generator=generator)
-        big = torch.nn.functional.interpolate(patterns.flatten(0, 2).float(), size=side).view(len(NAMES), 2, 1, 3, side, side)
-        self.images = (big[self.labels] * 0.7 + noise).to(torch.uint8)
+        big = torch.nn.functional.interpolate(patterns.flatten(0, 2).float(), size=side)
+        self.images = (big.view(len(NAMES), 2, 1, 3, side, side)[self.labels] * 0.7 + noise).to(torch.uint8)
         self.jitter, self.epoch = jitter, 0
 
     def __len__(self):
@@ -73,7 +76,8 @@ def test_preset_follows_the_data():
     assert configure(dataset="hardvs").clip_model == "weights/tiny_clip.json"
     assert configure(dataset="hardvs", data_root="/data").clip_model == "ViT-B-16-quickgelu"
     paper = configure("paper")
-    assert (paper.epochs, paper.batch_size, paper.learning_rate, paper.frames, paper.image_size) == (50, 16, 8e-6, 5, 224)
+    assert (paper.epochs, paper.batch_size, paper.learning_rate) == (50, 16, 8e-6)
+    assert (paper.frames, paper.image_size) == (5, 224)
     assert configure("sample", epochs=2, use_text=False).epochs == 2
 
 
@@ -95,8 +99,8 @@ def test_wrong_configuration_names_the_choices(fields, words):
 SWITCHES = [
     {}, {"use_text": False}, {"use_multimodal_transformer": False}, {"use_self_attention": False},
     {"use_cross_attention": False}, {"vision_tower": "vit"}, {"vision_tower": "resnet"}, {"modality": "rgb"},
-    {"modality": "event"}, {"frame_fusion": "mean"}, {"prompt_context": 4}, {"freeze_text": True},
-    {"freeze_text": True, "prompt_context": 4}, {"freeze_vision": True}, {"layers": 2}, {"frames": 1},
+    {"modality": "event"}, {"frame_fusion": "mean"}, {"prompt_context": 4}, {"freeze_text": False},
+    {"freeze_text": False, "prompt_context": 4}, {"freeze_vision": True}, {"layers": 2}, {"frames": 1},
 ]  # fmt: skip
 
 
@@ -113,15 +117,15 @@ def test_every_switch_changes_the_graph_and_trains(switch):
         assert graph(model) != graph(SAFE(small(), SENTENCES))
     rgb, event, labels = batch_of(clips, range(6))
     optimizer = safe_core.make_optimizer(model, config)
-    losses = []
-    for _ in range(6):
+    losses, reached = [], set()
+    for _ in range(6):  # several steps: the inner layers of a fresh ResNet's blocks get none in the first
         loss = torch.nn.functional.cross_entropy(model(rgb, event), labels)
         optimizer.zero_grad()
         loss.backward()
-        for name, p in model.named_parameters():  # gradient reaches what should train, and nothing else
-            assert (p.grad is not None and bool(p.grad.abs().sum() > 0)) == p.requires_grad, name
+        reached |= {name for name, p in model.named_parameters() if p.grad is not None and p.grad.abs().sum() > 0}
         optimizer.step()
         losses.append(loss.item())
+    assert reached == {name for name, p in model.named_parameters() if p.requires_grad}
     assert min(losses[1:]) < losses[0]
     in_optimizer = {p for group in optimizer.param_groups for p in group["params"]}
     assert in_optimizer == {p for p in model.parameters() if p.requires_grad}
@@ -143,8 +147,7 @@ def test_frozen_text_features_are_what_the_tower_gives():
 
 
 def test_cutting_text_positions_changes_nothing():
-    config = small()
-    clip, tokenizer = safe_core.build_clip(config)
+    clip, tokenizer = safe_core.build_clip(small())
     sentences = [f"sentence number {i} " + "very " * (i % 9) + "long" for i in range(120)]
     tower = safe_core.TextTower(clip, tokenizer, sentences, context=0)
     assert tower.tokens.shape[1] < 20
@@ -164,7 +167,7 @@ def test_sentence_beyond_the_context_is_refused():
 
 def test_several_sentences_are_averaged_in_evaluation_and_drawn_in_training():
     sentences = [["wave", "a waving hand", "someone waves"], ["bow"], ["jump", "a jump"]]
-    model = SAFE(small(), sentences)
+    model = SAFE(small(freeze_text=False), sentences)
     each = model.word_embed(model.text(torch.arange(6))).detach()
     averaged = model.eval().text_tokens().detach()
     torch.testing.assert_close(averaged, torch.stack([each[:3].mean(0), each[3], each[4:].mean(0)]))
@@ -249,13 +252,13 @@ def test_clipping_covers_all_trained_parameters(tmp_path, monkeypatch):
 
 def test_a_small_set_is_learned_completely(tmp_path):
     train = Clips(12)
-    config = small(epochs=15)
+    config = small(epochs=15, pretrained=True, learning_rate=1e-3)
     result = fit(config, train, train, train, sentences=SENTENCES, class_names=NAMES, out_dir=tmp_path)
     assert result["test"]["top1"] == 100
 
 
 def test_resume_continues_bit_for_bit(tmp_path):
-    config = small(dropout=0.2, prompt_context=2)
+    config = small(dropout=0.2, prompt_context=2, freeze_text=False)
     whole = run_fit(tmp_path / "whole", config)
 
     class Killed(Exception):
@@ -391,15 +394,15 @@ def test_failed_write_leaves_the_old_file(tmp_path):
 
 
 def half_the_batch(rank, folder):
+    torch.set_num_threads(1)
     dist.init_process_group("gloo", init_method=f"file://{folder}/rendezvous", rank=rank, world_size=2)
     assert dist.get_world_size() == 2
     torch.manual_seed(0)
-    model = SAFE(small(), SENTENCES).eval()
+    model = SAFE(small(freeze_text=False), SENTENCES).eval()
     wrapped = DistributedDataParallel(model)
     rgb, event, labels = batch_of(Clips(6), range(rank, 6, 2))
     torch.nn.functional.cross_entropy(wrapped(rgb, event), labels).backward()
-    world = safe_core.World(rank, 2)
-    log_probs = predict(model, Clips(7), small(), world)  # 7 clips on 2 processes: nobody is counted twice
+    log_probs = predict(model, Clips(7), small())  # 7 clips on 2 processes: nobody is counted twice
     if rank == 1:
         torch.save(({n: p.grad for n, p in model.named_parameters()}, log_probs), folder / "result.pt")
     dist.destroy_process_group()
@@ -409,7 +412,7 @@ def test_two_processes_give_the_single_process_gradient(tmp_path):
     mp.spawn(half_the_batch, args=(tmp_path,), nprocs=2)
     gradients, log_probs = torch.load(tmp_path / "result.pt", weights_only=True)
     torch.manual_seed(0)
-    model = SAFE(small(), SENTENCES).eval()
+    model = SAFE(small(freeze_text=False), SENTENCES).eval()
     rgb, event, labels = batch_of(Clips(6), range(6))
     torch.nn.functional.cross_entropy(model(rgb, event), labels).backward()
     for name, p in model.named_parameters():  # towers included
@@ -418,10 +421,10 @@ def test_two_processes_give_the_single_process_gradient(tmp_path):
 
 
 def test_torchrun_trains_on_the_sample_and_resumes(tmp_path):
-    command = ["torchrun", "--standalone", "--nproc-per-node", "2", "safe_core.py", "--dataset", "hardvs", "--frames", "2",
-               "--epochs", "1", "--sample-train-per-class", "3", "--sample-test-per-class", "1", "--val-fraction", "0.34",
-               "--batch-size", "8", "--workers", "0", "--resume", "--out-dir", str(tmp_path)]  # fmt: skip
-    command[0] = str(Path(sys.executable).with_name("torchrun"))
+    options = ("--dataset hardvs --frames 2 --epochs 1 --batch-size 8 --workers 0 --val-fraction 0.34 --resume "
+               "--sample-train-per-class 3 --sample-test-per-class 1")  # fmt: skip
+    command = [str(Path(sys.executable).with_name("torchrun")), "--standalone", "--nproc-per-node", "2", "safe_core.py",
+               *options.split(), "--out-dir", str(tmp_path)]  # fmt: skip
     for _ in range(2):  # the second time finds the run finished
         done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
         assert done.returncode == 0, done.stderr[-3000:]
