@@ -1,5 +1,5 @@
 # make train: from nothing to a trained SAFE and its executed notebook.   make test: the tests.
-PYTHON ?= python3.11
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
 DATASET ?= hardvs
 RUN ?= runs/$(DATASET)-$(shell date +%Y%m%d-%H%M%S)
 BIN := .venv/bin

@@ -24,6 +24,7 @@ from IPython.display import Pretty, display
 
 import safe_core
 import safe_data
+import safe_sample
 
 HERE = Path(__file__).resolve().parent
 ON, OFF = "#dc1e1e", "#1e1ec8"  # the authors' event colours
@@ -232,6 +233,32 @@ def show_predictions(table: pd.DataFrame, splits: safe_data.Splits, *, count: in
     return fig
 
 
+def sample_picture() -> plt.Figure:
+    """The sample world at a glance: one recording per condition, its middle RGB frame above its middle event image.
+
+    For each condition it is the first draw that meets it, so nothing is picked by its looks.
+    """
+    conditions = {"none": "easy for both", "dark": "too dark for RGB", "fast": "too fast for RGB",
+                  "slow": "too slow for events", "isoluminant": "colour, but no luminance edge"}  # fmt: skip
+    fig, axes = plt.subplots(4, len(conditions), figsize=(13, 8.2))
+    for rows, (dataset, label) in zip((axes[:2], axes[2:]), (("hardvs", 12), ("pokerevent", 21)), strict=True):
+        for column, (cause, title) in enumerate(conditions.items()):
+            draws = (safe_sample.simulate(dataset, label, np.random.SeedSequence([2311, 18592, i])) for i in range(100))
+            shot = next(draw for draw in draws if draw["truth"]["cause"] == cause)
+            e, frame_t, middle = shot["events"], shot["frame_t"], len(shot["frames"]) // 2
+            window = slice(*np.searchsorted(e["t"], frame_t[middle : middle + 2]))
+            rows[0][column].imshow(shot["frames"][middle])
+            rows[1][column].imshow(safe_sample.event_image(e["x"][window], e["y"][window], e["p"][window]))
+            rows[0][column].set_title(title if dataset == "hardvs" else "", fontsize="medium")
+        rows[0][0].set_ylabel(f"{safe_sample.CLASSES[dataset][label]}\nRGB frame")
+        rows[1][0].set_ylabel("event image")
+    for ax in axes.flat:
+        ax.set_xticks([])
+        ax.set_yticks([])
+    fig.tight_layout()
+    return fig
+
+
 class Progress:
     """A live line in a notebook for `safe_core.fit(on_step=...)`; `close` leaves none behind."""
 
@@ -255,11 +282,16 @@ class Progress:
 
 
 def main() -> None:
-    """`python -m safe_book summary RUN`: what the run in folder RUN gave, and where its files are."""
+    """`summary RUN`: what the run in folder RUN gave and where its files are; `picture FILE`: the README's picture."""
     parser = argparse.ArgumentParser(prog="safe_book", description=main.__doc__)
-    parser.add_argument("command", choices=["summary"])
-    parser.add_argument("run", type=Path)
-    run = parser.parse_args().run
+    parser.add_argument("command", choices=["summary", "picture"])
+    parser.add_argument("path", type=Path)
+    options = parser.parse_args()
+    if options.command == "picture":
+        style()
+        sample_picture().savefig(options.path, dpi=80)
+        return
+    run = options.path
     print(summary(json.loads((run / "record.json").read_text())))
     for name, file in (("executed notebook", "train.ipynb"), ("run record", "record.json"),
                        ("predictions", "predictions.csv"), ("checkpoint", "best.safetensors")):  # fmt: skip
