@@ -292,6 +292,8 @@ def main() -> None:
         sample_picture().savefig(options.path, dpi=80)
         return
     run = options.path
+    if not (run / "record.json").exists():
+        raise SystemExit(f"{run / 'record.json'}: no run record; `make train` and notebooks/train.ipynb write one")
     print(summary(json.loads((run / "record.json").read_text())))
     for name, file in (("executed notebook", "train.ipynb"), ("run record", "record.json"),
                        ("predictions", "predictions.csv"), ("checkpoint", "best.safetensors")):  # fmt: skip

@@ -75,7 +75,7 @@ class Config:
     use_multimodal_transformer: bool = True
     use_self_attention: bool = True
     use_cross_attention: bool = True
-    frame_fusion: Literal["concat", "mean"] = "concat"  # concat: N = F*K (equations); mean: N = K (released code)
+    frame_fusion: Literal["concat", "mean"] = "concat"  # concat: F*K tokens (equations); mean: K (released code)
     width: int = 768  # D
     heads: int = 12  # open
     layers: int = 1  # of each multi-modal Transformer; open

@@ -554,7 +554,7 @@ def _figure_scene(label, rng, truth, times, world):
     return light, points
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def _card_art(label, variant):
     """The picture of one card, linear light float32 [CARD_H, CARD_W, 3]; drawn at three times its size."""
     rng = np.random.default_rng([label, variant])
