@@ -378,7 +378,7 @@ def join_processes() -> tuple[torch.device, int, int]:
 
 def autocast(config: Config, device: torch.device) -> torch.autocast:
     """bfloat16 where asked for; "auto" takes it on GPUs that have it, never on a CPU (small models gain nothing)."""
-    gpu_has_it = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
+    gpu_has_it = device.type == "cuda" and torch.cuda.get_device_capability(device) >= (8, 0)
     bf16 = config.precision == "bf16" or config.precision == "auto" and gpu_has_it
     return torch.autocast(device.type, torch.bfloat16, enabled=bf16)
 
