@@ -158,6 +158,8 @@ def learning_curves(history: list[dict], best_epoch: int) -> plt.Figure:
         right.legend()
     else:
         right.set_axis_off()
+    for ax in (left, right):
+        ax.xaxis.get_major_locator().set_params(integer=True)
     left.set(xlabel="epoch", ylabel="cross entropy [nats]", ylim=(0, None), title="loss")
     left.legend()
     fig.tight_layout()
@@ -220,7 +222,7 @@ def show_predictions(table: pd.DataFrame, splits: safe_data.Splits, *, count: in
         row[0].set_title(splits.class_names[int(r.label)], fontsize="small", loc="left")
         classes = [int(r[f"class{k}"]) for k in range(1, 6) if f"class{k}" in r]
         p = [100 * r[f"p{k + 1}"] for k in range(len(classes))]
-        row[-1].barh(range(len(p)), p, color=[EVENT if c == r.label else "0.7" for c in classes])
+        row[-1].barh(range(len(p)), p, color=[EVENT if c == r.label else "0.7" for c in classes], alpha=0.6)
         for k, c in enumerate(classes):
             row[-1].text(2, k, splits.class_names[c], va="center", fontsize="x-small", color="black")
         row[-1].set(xlim=(0, 100), yticks=[])
