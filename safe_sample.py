@@ -67,7 +67,7 @@ class World:
     exposure_knee: float = 0.1  # relative illumination below which the exposure grows beyond one step
     # event camera
     threshold: float = 0.45  # log-intensity step per event
-    card_threshold: float = 1.8  # for cards, whose printed edges would make events all too easy
+    card_threshold: float = 1.15  # for cards, whose printed edges would make events all too easy
     threshold_mismatch: float = 0.12  # relative standard deviation from pixel to pixel
     refractory_us: int = 2_000  # us
     leak_hz: float = 0.1  # spontaneous ON events / s / px
