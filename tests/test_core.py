@@ -279,6 +279,19 @@ def test_resume_continues_bit_for_bit(tmp_path):
     assert without_time[0] == without_time[1]
 
 
+def test_every_epoch_visits_each_clip_once_in_a_new_order(tmp_path):
+    visited = []
+
+    class Logged(Clips):
+        def __getitem__(self, i):
+            visited.append(int(i))
+            return super().__getitem__(i)
+
+    run_fit(tmp_path, small(epochs=2), train=Logged(12))
+    first, second = visited[:12], visited[12:]
+    assert sorted(first) == sorted(second) == list(range(12)) and first != second
+
+
 def test_resume_without_a_checkpoint_starts(tmp_path):
     assert len(run_fit(tmp_path, small(epochs=1), resume=True)["history"]) == 1
 
