@@ -9,8 +9,8 @@ tower, and a small Transformer fuses the three into a class.
     torchrun --nproc-per-node 4 safe_core.py --dataset pokerevent --data-root /data/PokerEvent --resume
 
 Data come as a `torch.utils.data.Dataset` of dicts {"rgb": uint8 [F, 3, S, S], "event": uint8 [F, 3, S, S],
-"label": int, "name": str}; `safe_data` makes such ones. Shapes: B batch, F frames, S image side, K tokens of an image,
-N visual tokens of a branch, L classes, M sentences, T text positions, D width.
+"label": int, "name": str}. Shapes: B batch, F frames, S image side, K tokens of an image, N visual tokens of a branch,
+L classes, M sentences, T text positions, D width.
 """
 
 import argparse
@@ -50,31 +50,38 @@ class Config:
     afe_min_events: int = 150_000  # AFE's smallest half, ExACT's value for HARDVS
     afe_threshold: float = 0.0  # AFE's difference threshold; 0: always split, ExACT's value for HARDVS
     sensor_size: str | None = None  # "346x260": for recordings that do not carry it
-    augment: bool = True  # shift, scale and permitted flips, once per clip; open
+    augment: Literal["clip", "frame", "none"] = "clip"  # shift and flip, once per clip; frame: per image (released)
+    frame_draw: Literal["aligned", "independent"] = "aligned"  # independent: RGB and event at random (released)
+    test_frames: Literal["even", "random"] = "even"  # random: drawn as in training (released)
     train_fraction: float = 1.0  # share of the training list that is used
     val_fraction: float = 0.1  # share of the training list that selects the epoch; open
     test_fraction: float = 0.2  # held-out share of a `folder` without lists
     on_bad_recording: Literal["stop", "skip"] = "stop"
-    sample_train_per_class: int = 100  # size of the generated sample
+    sample_train_per_class: int = 60  # size of the generated sample
     sample_test_per_class: int = 30
     # text
     prompt: str | None = None  # sentence with {} for the class name; None: the paper's for the data set
     prompt_file: str | None = None  # JSON, a list of sentences per class, instead of `prompt`
     prompt_context: int = 0  # learnable context vectors in front of the sentence (CoOp)
+    distinct_names: bool = True  # number class names that repeat; False: as released
     # towers
     clip_model: str = "ViT-B-16-quickgelu"  # open_clip name, or a .json of weights/
     clip_weights: str = "openai"  # open_clip tag or a file
     vit_model: str = "vit_base_patch16_224.augreg_in21k_ft_in1k"  # timm name or .json: Table 4's plain ViT
     resnet_model: str = "resnet50.a1_in1k"  # timm name or .json: the ResNet counterpart
     pretrained: bool = True  # False: every tower starts from random weights
+    normalisation: Literal["tower", "half"] = "tower"  # tower: as in its pre-training; half: 0.5, 0.5 (released)
     freeze_vision: bool = False
     freeze_text: bool = False
-    # fusion: the switches of Table 4, then sizes
+    # fusion: the switches of Table 4, what the released code does otherwise, then sizes
     vision_tower: Literal["clip", "vit", "resnet"] = "clip"
     use_text: bool = True
     use_multimodal_transformer: bool = True
     use_self_attention: bool = True
     use_cross_attention: bool = True
+    fusion: Literal["paper", "released"] = "paper"  # released: the authors' code, which averages frames (safe_released)
+    joint_block: bool = False  # True: one multi-modal Transformer over [RGB, event, text] (released)
+    value_from_key: bool = False  # True: cross-attention's value is computed from its key (released)
     frame_fusion: Literal["concat", "mean"] = "concat"  # concat: F*K tokens (equations); mean: K (released code)
     width: int = 768  # D
     heads: int = 12  # open
@@ -89,7 +96,10 @@ class Config:
     warmup_fraction: float = 0.05  # of all steps, linear; open
     final_lr_fraction: float = 0.1  # cosine ends here ("decay rate 0.1")
     weight_decay: float = 0.05  # on matrices only; open
-    clip_norm: float = 1.0  # gradient norm over ALL trained parameters
+    schedule: Literal["cosine", "constant"] = "cosine"  # constant: 0.1009 of learning_rate throughout (released)
+    clip_norm: float = 1.0  # bound of the gradient's norm
+    clip_norm_of: Literal["all", "fusion"] = "all"  # fusion: the towers' gradients are not clipped (released)
+    select_on: Literal["val", "test"] = "val"  # which split chooses the epoch; test: as released
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     workers: int = 2  # loader processes per training process
     seed: int = 0
@@ -100,7 +110,7 @@ CHOICES = {f.name: get_args(f.type) for f in dataclasses.fields(Config) if get_o
 PRESETS = {
     "paper": {},
     "sample": dict(  # sized so that two CPU cores train it in about three minutes
-        image_size=96, frames=3, afe_min_events=2_000, clip_model="weights/tiny_clip.json", freeze_text=True,
+        image_size=64, frames=3, afe_min_events=2_000, clip_model="weights/tiny_clip.json", freeze_text=True,
         vit_model="weights/tiny_vit.json", resnet_model="weights/tiny_resnet.json", width=96, heads=3, dropout=0.1,
         epochs=4, batch_size=32, learning_rate=1e-3, final_lr_fraction=0.01, warmup_fraction=0.1,
     ),
@@ -168,14 +178,14 @@ def build_clip(config: Config) -> tuple[nn.Module, object]:
 
 
 class VisionTower(nn.Module):
-    """uint8 images [B, 3, S, S] -> all tokens [B, K, D_v] before CLIP's projection (Sec. 3.2: 197 x 768).
+    """Images in 0..255 [B, 3, S, S] -> all tokens [B, K, D_v] before CLIP's projection (Sec. 3.2: 197 x 768).
 
     One tower serves both modalities. Pixels are normalised here, on the device, as in the tower's pre-training.
     """
 
     def __init__(self, config: Config, clip: nn.Module | None):
         super().__init__()
-        mean, std = open_clip.OPENAI_DATASET_MEAN, open_clip.OPENAI_DATASET_STD
+        mean, std, self.projection = open_clip.OPENAI_DATASET_MEAN, open_clip.OPENAI_DATASET_STD, None
         name = config.resnet_model if config.vision_tower == "resnet" else config.vit_model
         if config.vision_tower == "clip" or name.endswith(".json"):
             net = clip if config.vision_tower == "clip" else local_tower(name, config.pretrained)
@@ -185,14 +195,19 @@ class VisionTower(nn.Module):
             self.net = timm.create_model(name, pretrained=config.pretrained, num_classes=0, **size)
             mean, std = self.net.pretrained_cfg["mean"], self.net.pretrained_cfg["std"]
         if isinstance(self.net, open_clip.transformer.VisionTransformer):
+            if config.fusion == "released":
+                self.projection = self.net.proj  # of all tokens, not of the class token alone
             self.net.proj, self.net.output_tokens = None, True  # class token and patch tokens at full width
+        if config.normalisation == "half":
+            mean = std = (0.5, 0.5, 0.5)
         self.register_buffer("mean_and_std", torch.tensor([mean, std]).view(2, 3, 1, 1) * 255, persistent=False)
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         images = (images - self.mean_and_std[0]) / self.mean_and_std[1]
         if isinstance(self.net, open_clip.transformer.VisionTransformer):
             class_token, patches = self.net(images)
-            return torch.cat([class_token[:, None], patches], dim=1)
+            tokens = torch.cat([class_token[:, None], patches], dim=1)
+            return tokens if self.projection is None else tokens @ self.projection
         tokens = self.net.forward_features(images)
         return tokens.flatten(2).transpose(1, 2) if tokens.ndim == 4 else tokens
 
@@ -239,14 +254,17 @@ class TextTower(nn.Module):
 class PreNormAttention(nn.Module):
     """Queries [B, Nq, D] + softmax(Q K^T / sqrt(d_k)) V over context [B, Nk, D], or over themselves (Sec. 3.3)."""
 
-    def __init__(self, width: int, heads: int):
+    def __init__(self, width: int, heads: int, value_from_key: bool = False):
         super().__init__()
         self.norm, self.attention = nn.LayerNorm(width), nn.MultiheadAttention(width, heads, batch_first=True)
+        self.value_from_key = value_from_key
 
     def forward(self, queries: torch.Tensor, context: torch.Tensor | None = None) -> torch.Tensor:
         q = self.norm(queries)
-        kv = q if context is None else self.norm(context)
-        return queries + self.attention(q, kv, kv, need_weights=False)[0]
+        k = v = q if context is None else self.norm(context)
+        if self.value_from_key:
+            v = F.linear(k, *(p.chunk(3)[1] for p in (self.attention.in_proj_weight, self.attention.in_proj_bias)))
+        return queries + self.attention(q, k, v, need_weights=False)[0]
 
 
 class Fusion(nn.Module):
@@ -270,13 +288,14 @@ class Fusion(nn.Module):
             x.self_attn.dropout = 0.0  # fused attention kernels have none
             return x
 
+        self.groups = {"joint": branches} if c.joint_block else {b: [b] for b in branches}
         if c.use_multimodal_transformer:
-            blocks = {b: nn.Sequential(*(block() for _ in range(c.layers))) for b in branches}
+            blocks = {name: nn.Sequential(*(block() for _ in range(c.layers))) for name in self.groups}
             self.multimodal_transformer = nn.ModuleDict(blocks)
         if c.use_self_attention:
             self.self_attention = PreNormAttention(*sizes)
         if c.use_text and c.use_cross_attention:
-            self.cross_attention = nn.ModuleDict({b: PreNormAttention(*sizes) for b in branches})
+            self.cross_attention = nn.ModuleDict({b: PreNormAttention(*sizes, c.value_from_key) for b in branches})
         self.readout = nn.Parameter(torch.randn(c.readout_tokens, d) * 0.02)
         self.final_attention = PreNormAttention(*sizes)
         linear = nn.Linear(c.readout_tokens * d, num_classes)
@@ -291,9 +310,11 @@ class Fusion(nn.Module):
             visual[b] = (x if self.frame is None else x + self.frame).flatten(1, 2)  # [B, N, D]
             texts[b] = text.expand(len(x), -1, -1)  # [B, L, D]
         if c.use_multimodal_transformer:  # 2. one multi-modal Transformer per branch, over [visual, text]
-            for b in visual:
-                x = self.multimodal_transformer[b](torch.cat([visual[b], texts[b]], dim=1))
-                visual[b], texts[b] = x.split([visual[b].shape[1], texts[b].shape[1]], dim=1)
+            for name, group in self.groups.items():
+                parts = [*(visual[b] for b in group), texts[group[0]]]
+                x = self.multimodal_transformer[name](torch.cat(parts, dim=1))
+                *parts, text = x.split([part.shape[1] for part in parts], dim=1)
+                visual, texts = visual | dict(zip(group, parts, strict=True)), texts | dict.fromkeys(group, text)
         if c.use_self_attention:  # 3. self-attention over [RGB, event]
             counts = [x.shape[1] for x in visual.values()]
             x = self.self_attention(torch.cat(list(visual.values()), dim=1))
@@ -335,7 +356,10 @@ class SAFE(nn.Module):
                     with torch.no_grad():
                         self.register_buffer("text_features", self.text(torch.arange(sum(self.counts))))
                     self.text = None
-        self.fusion = Fusion(config, self.branches, len(sentences), num_tokens)
+        fusion = Fusion
+        if config.fusion == "released":
+            from safe_released import ReleasedFusion as fusion  # the one thing that this file does not hold
+        self.fusion = fusion(config, self.branches, len(sentences), num_tokens)
 
     def forward(self, rgb: torch.Tensor | None = None, event: torch.Tensor | None = None) -> torch.Tensor:
         inputs = {"rgb": rgb, "event": event}
@@ -456,16 +480,16 @@ def make_optimizer(model: nn.Module, config: Config) -> torch.optim.AdamW:
     groups = {}
     for name, p in model.named_parameters():
         if p.requires_grad:
-            tower = name.startswith(("vision.", "text."))
-            groups.setdefault((tower, p.ndim >= 2 and min(p.shape) > 1), []).append(p)
-    scale = {True: config.tower_lr_scale, False: 1.0}
-    groups = [{"params": params, "scale": scale[tower], "weight_decay": decay * config.weight_decay}
-              for (tower, decay), params in groups.items()]  # fmt: skip
-    return torch.optim.AdamW(groups, lr=config.learning_rate)
+            tower, decay = name.startswith(("vision.", "text.")), p.ndim >= 2 and min(p.shape) > 1
+            about = {"tower": tower, "weight_decay": decay * config.weight_decay}
+            groups.setdefault((tower, decay), about | {"params": []})["params"].append(p)
+    return torch.optim.AdamW(groups.values(), lr=config.learning_rate)
 
 
 def learning_rate(step: int, steps: int, config: Config) -> float:
     """Linear warm-up, then a cosine to final_lr_fraction; `step` counts optimizer steps from 0."""
+    if config.schedule == "constant":
+        return 0.1009 * config.learning_rate  # of 8e-6 that is 8.072e-7, where the released scheduler stays
     warmup = round(config.warmup_fraction * steps)
     if step < warmup:
         return config.learning_rate * (step + 1) / warmup
@@ -474,17 +498,16 @@ def learning_rate(step: int, steps: int, config: Config) -> float:
 
 
 def fit(config: Config, train, val, test, *, sentences, class_names, out_dir, resume=False, on_step=None) -> dict:
-    """Trains SAFE, picks the epoch by `val`, evaluates that one on `test`, once.
-
-    The data sets also have `labels` (int64 [n]) and `set_epoch`. Writes to out_dir last.safetensors (weights and
-    optimizer, every epoch) and best.safetensors; with resume=True an interrupted run goes on from `last` exactly as it
-    would have. on_step(epoch, step, steps, loss) is called after every step, for progress bars. Raises FileExistsError
-    rather than overwrite a run. Returns history, best_epoch, test, log_probs [n, L], trained_parameters, processes.
+    """Trains SAFE, picks the epoch by `val`, evaluates that one on `test`, once. The data sets also have `set_epoch` and
+    `labels` int64 [n]. Writes to out_dir last.safetensors (weights and optimizer, every epoch) and best.safetensors;
+    with resume=True an interrupted run goes on from `last` exactly as it would have. Raises FileExistsError rather than
+    overwrite a run. on_step(epoch, step, steps, loss) is called after every step, for progress bars.
+    Returns history, best_epoch, test, log_probs [n, L], trained_parameters, processes.
     """
     (device, rank, size), out_dir = join_processes(), Path(out_dir)
     if config.batch_size % size or len(train) < config.batch_size:
-        raise ValueError(f"batch_size={config.batch_size} must divide over {size} processes and be at most the "
-                         f"{len(train)} training clips")  # fmt: skip
+        found = f"{size} processes, {len(train)} training clips"
+        raise ValueError(f"batch_size={config.batch_size} must divide over processes and not exceed the clips: {found}")
     last, best = out_dir / "last.safetensors", out_dir / "best.safetensors"
     if last.exists() and not resume:
         raise FileExistsError(f"{last} holds a run: continue it with resume=True or choose another out_dir")
@@ -498,6 +521,9 @@ def fit(config: Config, train, val, test, *, sentences, class_names, out_dir, re
     if size > 1:  # the towers are inside, so their gradients are averaged, too
         wrapped = nn.parallel.DistributedDataParallel(model, device_ids=[device] if device.type == "cuda" else None)
     trained = [p for group in optimizer.param_groups for p in group["params"]]
+    towers_too = config.clip_norm_of == "all"
+    clipped = [p for group in optimizer.param_groups if towers_too or not group["tower"] for p in group["params"]]
+    chooser = val if config.select_on == "val" else test
     sampler = DistributedSampler(train, size, rank, shuffle=True, seed=config.seed, drop_last=True)
     loader = DataLoader(train, config.batch_size // size, sampler=sampler, num_workers=config.workers, drop_last=True)
     for epoch in range(len(history), config.epochs):
@@ -510,7 +536,7 @@ def fit(config: Config, train, val, test, *, sentences, class_names, out_dir, re
         for i, batch in enumerate(loader):
             rate = learning_rate(epoch * len(loader) + i, config.epochs * len(loader), config)
             for group in optimizer.param_groups:
-                group["lr"] = rate * group["scale"]
+                group["lr"] = rate * (config.tower_lr_scale if group["tower"] else 1)
             with autocast(config, device):
                 logits = wrapped(batch.get("rgb"), batch.get("event"))
             loss = F.cross_entropy(logits.float(), batch["label"].to(device))
@@ -518,14 +544,14 @@ def fit(config: Config, train, val, test, *, sentences, class_names, out_dir, re
                 raise FloatingPointError(f"loss is {value} in epoch {epoch + 1}: lower learning_rate; {last} is kept")
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
-            nn.utils.clip_grad_norm_(trained, config.clip_norm)
+            nn.utils.clip_grad_norm_(clipped, config.clip_norm)
             optimizer.step()
             total += value
             if on_step:
                 on_step(epoch, i + 1, len(loader), value)
-        scores = accuracy(predict(model, val, config), val.labels) if len(val) else {}
-        history.append({"epoch": epoch + 1, "train_loss": total / len(loader), "learning_rate": rate,
-                        **{f"val_{k}": v for k, v in scores.items()}, "seconds": time.perf_counter() - start})
+        scores = accuracy(predict(model, chooser, config), chooser.labels) if len(chooser) else {}
+        scores = {f"{config.select_on}_{k}": v for k, v in scores.items()} | {"seconds": time.perf_counter() - start}
+        history.append({"epoch": epoch + 1, "train_loss": total / len(loader), "learning_rate": rate} | scores)
         if rank == 0:
             out_dir.mkdir(parents=True, exist_ok=True)
             tensors = model.state_dict()
@@ -536,8 +562,7 @@ def fit(config: Config, train, val, test, *, sentences, class_names, out_dir, re
             save_checkpoint(last, tensors, about)
             print(", ".join(f"{k} {v:.4g}" for k, v in history[-1].items()), flush=True)
 
-    if size > 1:  # the first process writes the best epoch
-        dist.barrier()
+    dist.barrier() if size > 1 else None  # the first process writes the best epoch
     model.load_state_dict(load_checkpoint(best)[0])
     log_probs = predict(model, test, config)
     return {"history": history, "best_epoch": best_epoch(history), "test": accuracy(log_probs, test.labels),
@@ -545,8 +570,8 @@ def fit(config: Config, train, val, test, *, sentences, class_names, out_dir, re
 
 
 def best_epoch(history: list[dict]) -> int:
-    """The epoch of the highest validation top-1, the earliest of equals; the last one where nothing was held out."""
-    return max(history, key=lambda row: row.get("val_top1", row["epoch"]))["epoch"]
+    """The epoch of the highest top-1 on the split that selects, the earliest of equals; without one, the last."""
+    return max(history, key=lambda row: row.get("val_top1", row.get("test_top1", row["epoch"])))["epoch"]
 
 
 def restore(path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, about: dict) -> list[dict]:
@@ -578,21 +603,8 @@ def main() -> None:
     fields = vars(parser.parse_args())
     out_dir, resume = fields.pop("out_dir"), fields.pop("resume")
     import safe_book  # the model knows neither where data come from nor what a record looks like
-    import safe_data
-    config, (_, rank, size) = configure(**fields), join_processes()
-    if rank:
-        dist.barrier()  # the first process makes the sample, the others find it
-    splits = safe_data.open_dataset(**safe_data.options(config))
-    if size > 1 and not rank:
-        dist.barrier()
-    out_dir = out_dir or HERE / "runs" / f"{config.dataset}-seed{config.seed}"
-    sentences = safe_data.prompt_sentences(splits.class_names, config)
-    result = fit(config, splits.train, splits.val, splits.test, sentences=sentences, class_names=splits.class_names,
-                 out_dir=out_dir, resume=resume)  # fmt: skip
-    if rank == 0:
-        print(safe_book.summary(safe_book.write_record(out_dir, config, splits, result)), f"\nin {out_dir}")
-    if size > 1:
-        dist.destroy_process_group()
+
+    safe_book.run(configure(**fields), out_dir=out_dir, resume=resume)
 
 
 if __name__ == "__main__":

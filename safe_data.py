@@ -853,7 +853,7 @@ def _scan(samples, check):
 def open_dataset(*, dataset, data_root=None, frames, image_size, event_representation="authors",
                  event_windows="frames", afe_min_events=150_000, afe_threshold=0.0, modality="both", augment=True,
                  val_fraction=0.1, train_fraction=1.0, test_fraction=0.2, seed=0, on_bad_recording="stop",
-                 sample_train_per_class=100, sample_test_per_class=30, sensor_size=None):
+                 sample_train_per_class=60, sample_test_per_class=30, sensor_size=None):
     """Open "hardvs", "pokerevent" or "folder" (one sub-folder per class) and split it: returns Splits.
 
     data_root: None generates the sample once and opens it; a path opens real data or raises, never falls back.

@@ -1,7 +1,7 @@
 """The sample world: small stand-ins of HARDVS and PokerEvent, filmed by a simulated RGB + event camera.
 
     from safe_sample import make_sample
-    make_sample("hardvs", "cache/hardvs")          # 24 actions x (100 train + 30 test) recordings
+    make_sample("hardvs", "cache/hardvs")          # 24 actions x (60 train + 30 test) recordings
     make_sample("pokerevent", "cache/pokerevent")  # 26 cards, aedat4 files
 
 Nothing here is a real recording; names start with ``sample-``. The files have the data sets' own layouts, so
@@ -67,7 +67,7 @@ class World:
     exposure_knee: float = 0.1  # relative illumination below which the exposure grows beyond one step
     # event camera
     threshold: float = 0.45  # log-intensity step per event
-    card_threshold: float = 1.15  # for cards, whose printed edges would make events all too easy
+    card_threshold: float = 1.4  # for cards, whose printed edges would make events all too easy
     threshold_mismatch: float = 0.12  # relative standard deviation from pixel to pixel
     refractory_us: int = 2_000  # us
     leak_hz: float = 0.1  # spontaneous ON events / s / px
@@ -862,7 +862,7 @@ def _write_index(dataset, folder, rows, description):
     (folder / "sample.json").write_text(json.dumps(description, indent=2) + "\n")
 
 
-def make_sample(dataset, root, *, seed=0, train_per_class=100, test_per_class=30, workers=None, progress=True):
+def make_sample(dataset, root, *, seed=0, train_per_class=60, test_per_class=30, workers=None, progress=True):
     """Write a complete sample of "hardvs" or "pokerevent" at `root`, unless it is there already; its path.
 
     The same seed gives the same bytes in every file, whatever the number of workers (default: one a core, at most 8).
