@@ -5,7 +5,9 @@ metrics per epoch, test metrics, time, memory, machine, library versions, git co
 """
 
 import argparse
+import ast
 import dataclasses
+import functools
 import hashlib
 import json
 import os
@@ -20,6 +22,7 @@ import numpy as np
 import pandas as pd
 import seaborn as sns
 import torch
+import torch.distributed as dist
 from IPython.display import Pretty, display
 
 import safe_core
@@ -33,9 +36,19 @@ RGB, EVENT, BOTH = sns.color_palette("colorblind")[1], sns.color_palette("colorb
 # ------------------------------------------------------------------------------------------------ records
 
 
+@functools.cache
 def code_fingerprint() -> str:
-    """16 hex digits of SHA-256 over the modules: a record made by other code shows it."""
-    return hashlib.sha256(b"".join(p.read_bytes() for p in sorted(HERE.glob("safe_*.py")))).hexdigest()[:16]
+    """16 hex digits of SHA-256 over what decides a run: the modules, comments and docstrings aside, and the weights."""
+    digest = hashlib.sha256()
+    for name in ("safe_core", "safe_data", "safe_released", "safe_sample"):
+        tree = ast.parse((HERE / f"{name}.py").read_text())
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node) is not None:
+                node.body[0] = ast.Pass()
+        digest.update(ast.unparse(tree).encode())
+    for file in sorted((HERE / "weights").glob("*.safetensors")):
+        digest.update(file.read_bytes())
+    return digest.hexdigest()[:16]
 
 
 def machine() -> dict:
@@ -95,6 +108,24 @@ def summary(record: dict) -> str:
             f"{record['seconds'] / 60:.1f} min")  # fmt: skip
 
 
+def run(config: safe_core.Config, *, out_dir=None, resume: bool = False) -> None:
+    """The command line's run, in one process or under torchrun: data, training, evaluation, record."""
+    _, rank, size = safe_core.join_processes()
+    if rank:
+        dist.barrier()  # the first process makes the sample, the others find it
+    splits = safe_data.open_dataset(**safe_data.options(config))
+    if size > 1 and not rank:
+        dist.barrier()
+    out_dir = out_dir or HERE / "runs" / f"{config.dataset}-seed{config.seed}"
+    result = safe_core.fit(config, splits.train, splits.val, splits.test, out_dir=out_dir, resume=resume,
+                           sentences=safe_data.prompt_sentences(splits.class_names, config),
+                           class_names=splits.class_names)  # fmt: skip
+    if rank == 0:
+        print(summary(write_record(out_dir, config, splits, result)), f"\nin {out_dir}")
+    if size > 1:
+        dist.destroy_process_group()
+
+
 # ------------------------------------------------------------------------------------------------ figures
 
 
@@ -147,12 +178,13 @@ def show_event_cloud(events: np.ndarray, size: tuple[int, int], *, most: int = 1
 def learning_curves(history: list[dict], best_epoch: int) -> plt.Figure:
     """Loss and accuracy per epoch; the chosen epoch is marked."""
     table = pd.DataFrame(history)
+    split, name = ("test", "test (selecting)") if "test_loss" in table else ("val", "validation")
     fig, (left, right) = plt.subplots(1, 2, figsize=(9, 3.2))
     left.plot(table.epoch, table.train_loss, marker="o", color=EVENT, label="training")
-    if "val_loss" in table:
-        left.plot(table.epoch, table.val_loss, marker="s", color=RGB, label="validation")
-        right.plot(table.epoch, table.val_top5, marker="s", color=RGB, ls="--", label="validation top-5")
-        right.plot(table.epoch, table.val_top1, marker="s", color=RGB, label="validation top-1")
+    if f"{split}_loss" in table:
+        left.plot(table.epoch, table[f"{split}_loss"], marker="s", color=RGB, label=name)
+        right.plot(table.epoch, table[f"{split}_top5"], marker="s", color=RGB, ls="--", label=f"{name} top-5")
+        right.plot(table.epoch, table[f"{split}_top1"], marker="s", color=RGB, label=f"{name} top-1")
         right.axvline(best_epoch, color="gray", ls=":", label="chosen epoch")
         right.set(xlabel="epoch", ylabel="accuracy [%]", ylim=(0, 102), title="accuracy")
         right.legend()

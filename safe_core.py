@@ -109,7 +109,7 @@ CHOICES = {f.name: get_args(f.type) for f in dataclasses.fields(Config) if get_o
 
 PRESETS = {
     "paper": {},
-    "sample": dict(  # sized so that two CPU cores train it in about three minutes
+    "sample": dict(  # sized so that two CPU cores train it in about two minutes
         image_size=64, frames=3, afe_min_events=2_000, clip_model="weights/tiny_clip.json", freeze_text=True,
         vit_model="weights/tiny_vit.json", resnet_model="weights/tiny_resnet.json", width=96, heads=3, dropout=0.1,
         epochs=4, batch_size=32, learning_rate=1e-3, final_lr_fraction=0.01, warmup_fraction=0.1,
@@ -117,10 +117,8 @@ PRESETS = {
 }  # fmt: skip
 
 def configure(preset: str | None = None, **fields) -> Config:
-    """Config from a preset and overrides; a field of None is as the preset has it. ValueError for unknown names.
-
-    preset: "paper" | "sample"; None picks "sample" for the generated sample, "paper" for real data.
-    """
+    """Config from a preset ("paper", "sample"; None: sample without data_root, paper with it) and overrides; a field of
+    None is as the preset has it. ValueError for unknown names and choices."""
     preset = preset or ("sample" if fields.get("data_root") is None else "paper")
     if preset not in PRESETS:
         raise ValueError(f"preset={preset!r} is unknown: choose one of {', '.join(PRESETS)}, or None")
@@ -136,11 +134,9 @@ def configure(preset: str | None = None, **fields) -> Config:
 # ------------------------------------------------------------------------------------------------ towers
 def conv_stem(width: int, patch_size: int) -> nn.Sequential:
     """Patch embedding by stride-2 convolutions (Xiao et al., 2021): a small ViT learns much faster with it."""
-    layers, channels = [], 3
-    for i in reversed(range(patch_size.bit_length() - 1)):
-        out = width >> i
-        layers += [nn.Conv2d(channels, out, 3, 2, 1, bias=False), nn.GroupNorm(out // 6, out), nn.GELU()]
-        channels = out
+    channels, layers = [3] + [width >> i for i in reversed(range(patch_size.bit_length() - 1))], []
+    for c, out in zip(channels, channels[1:], strict=False):
+        layers += [nn.Conv2d(c, out, 3, 2, 1, bias=False), nn.GroupNorm(out // 6, out), nn.GELU()]
     return nn.Sequential(*layers, nn.Conv2d(width, width, 1))
 
 
@@ -215,9 +211,8 @@ class VisionTower(nn.Module):
 class TextTower(nn.Module):
     """CLIP's text tower over fixed sentences: `forward(which)` -> features [len(which), D_t].
 
-    Attention is causal and the end-of-text position is read out, so positions after the longest sentence cannot
-    matter: they are cut. `context` > 0 puts that many learned vectors in front of every sentence (CoOp, Zhou et al.,
-    2022). Raises ValueError if a sentence does not fit CLIP's context.
+    Causal attention read out at end-of-text needs no position after the longest sentence: they are cut. `context` > 0
+    puts that many learned vectors in front of every sentence (CoOp, Zhou et al., 2022). ValueError if one is too long.
     """
 
     def __init__(self, clip: nn.Module, tokenizer, sentences: list[str], context: int):
@@ -280,8 +275,7 @@ class Fusion(nn.Module):
         frames = c.frames if c.frame_fusion == "concat" else 1
         self.position = nn.Parameter(torch.randn(num_tokens, d) * 0.02)
         self.frame = nn.Parameter(torch.randn(frames, 1, d) * 0.02) if frames > 1 else None
-        kinds = {kind: nn.Parameter(torch.randn(d) * 0.02) for kind in branches + ["text"] * c.use_text}
-        self.kind = nn.ParameterDict(kinds)
+        self.kind = nn.ParameterDict({k: nn.Parameter(torch.randn(d) * 0.02) for k in branches + ["text"] * c.use_text})
 
         def block():  # pre-norm: LayerNorm, self-attention, residual, LayerNorm, feed-forward, residual
             x = nn.TransformerEncoderLayer(d, c.heads, 4 * d, c.dropout, "gelu", batch_first=True, norm_first=True)
@@ -341,8 +335,7 @@ class SAFE(nn.Module):
         clip, tokenizer = build_clip(config) if config.vision_tower == "clip" or config.use_text else (None, None)
         self.vision = VisionTower(config, clip)
         with torch.no_grad():
-            blank = torch.zeros(1, 3, config.image_size, config.image_size, dtype=torch.uint8)
-            num_tokens, vision_width = self.vision.eval()(blank).shape[1:]
+            tokens, vision_width = self.vision.eval()(torch.zeros(1, 3, config.image_size, config.image_size)).shape[1:]
         self.vision.train().requires_grad_(not config.freeze_vision)
         self.visual_embed = nn.Linear(vision_width, config.width) if vision_width != config.width else nn.Identity()
         if config.use_text:
@@ -359,13 +352,12 @@ class SAFE(nn.Module):
         fusion = Fusion
         if config.fusion == "released":
             from safe_released import ReleasedFusion as fusion  # the one thing that this file does not hold
-        self.fusion = fusion(config, self.branches, len(sentences), num_tokens)
+        self.fusion = fusion(config, self.branches, len(sentences), tokens)
 
     def forward(self, rgb: torch.Tensor | None = None, event: torch.Tensor | None = None) -> torch.Tensor:
         inputs = {"rgb": rgb, "event": event}
         if missing := [b for b in self.branches if inputs[b] is None]:
-            raise ValueError(f"modality={self.config.modality!r} needs the input {missing[0]!r}, which the data lack: "
-                             f"choose another modality, or data that have it")  # fmt: skip
+            raise ValueError(f"modality={self.config.modality!r} needs the input {missing[0]!r}, which is missing")
         images = torch.stack([inputs[b] for b in self.branches]).to(self.fusion.readout.device)  # both as one batch
         tokens = self.visual_embed(self.vision(images.flatten(0, 2))).unflatten(0, images.shape[:3])  # [2, B, F, K, D]
         text = self.text_tokens() if self.config.use_text else None
@@ -402,8 +394,8 @@ def join_processes() -> tuple[torch.device, int, int]:
 
 def autocast(config: Config, device: torch.device) -> torch.autocast:
     """bfloat16 where asked for; "auto" takes it on GPUs that have it, never on a CPU (small models gain nothing)."""
-    gpu_has_it = device.type == "cuda" and torch.cuda.get_device_capability(device) >= (8, 0)
-    bf16 = config.precision == "bf16" or config.precision == "auto" and gpu_has_it
+    auto = device.type == "cuda" and torch.cuda.get_device_capability(device) >= (8, 0)
+    bf16 = {"auto": auto, "fp32": False, "bf16": True}[config.precision]
     return torch.autocast(device.type, torch.bfloat16, enabled=bf16)
 
 
@@ -425,8 +417,7 @@ def save_checkpoint(path: Path, tensors: dict[str, torch.Tensor], about: dict) -
 
 def load_checkpoint(path: Path, *, num_classes: int | None = None) -> tuple[dict[str, torch.Tensor], dict]:
     """(tensors, about) of a checkpoint; runs no code of the file. ValueError if it is none or has other classes."""
-    path = Path(path)
-    if not path.is_file():
+    if not (path := Path(path)).is_file():
         raise FileNotFoundError(f"{path}: no such checkpoint; a run writes best.safetensors and last.safetensors")
     try:
         with safetensors.safe_open(path, "pt") as file:
@@ -447,7 +438,7 @@ def load_model(path: Path, *, num_classes: int | None = None) -> tuple[SAFE, dic
     return model.eval(), about
 
 
-# ------------------------------------------------------------------------------------------------ evaluation
+# ------------------------------------------------------------------------------------------------ evaluation, training
 @torch.inference_mode()
 def predict(model: nn.Module, dataset, config: Config) -> torch.Tensor:
     """Log-probabilities [len(dataset), L], float32, on every process; each takes every n-th clip, none twice."""
@@ -474,14 +465,14 @@ def accuracy(log_probs: torch.Tensor, labels: torch.Tensor) -> dict[str, float]:
             "loss": F.nll_loss(log_probs, labels).item()}  # fmt: skip
 
 
-# ------------------------------------------------------------------------------------------------ training
 def make_optimizer(model: nn.Module, config: Config) -> torch.optim.AdamW:
     """AdamW over all trained parameters; vectors and embeddings of single tokens are not decayed."""
     groups = {}
     for name, p in model.named_parameters():
         if p.requires_grad:
             tower, decay = name.startswith(("vision.", "text.")), p.ndim >= 2 and min(p.shape) > 1
-            about = {"tower": tower, "weight_decay": decay * config.weight_decay}
+            clipped = config.clip_norm_of == "all" or not tower
+            about = {"tower": tower, "clipped": clipped, "weight_decay": decay * config.weight_decay}
             groups.setdefault((tower, decay), about | {"params": []})["params"].append(p)
     return torch.optim.AdamW(groups.values(), lr=config.learning_rate)
 
@@ -497,17 +488,17 @@ def learning_rate(step: int, steps: int, config: Config) -> float:
     return config.learning_rate * (config.final_lr_fraction + (1 - config.final_lr_fraction) * cosine)
 
 
-def fit(config: Config, train, val, test, *, sentences, class_names, out_dir, resume=False, on_step=None) -> dict:
-    """Trains SAFE, picks the epoch by `val`, evaluates that one on `test`, once. The data sets also have `set_epoch` and
-    `labels` int64 [n]. Writes to out_dir last.safetensors (weights and optimizer, every epoch) and best.safetensors;
-    with resume=True an interrupted run goes on from `last` exactly as it would have. Raises FileExistsError rather than
-    overwrite a run. on_step(epoch, step, steps, loss) is called after every step, for progress bars.
+def fit(config: Config, train, val, test, *, sentences, class_names, out_dir, resume=False, on_step=lambda *_: None):
+    """Trains SAFE, picks the epoch by `val`, evaluates that one on `test`, once. The data sets also have `set_epoch`
+    and `labels` int64 [n]. Writes last.safetensors (weights and optimizer, every epoch) and best.safetensors; with
+    resume=True an interrupted run goes on from `last` exactly as it would have. Raises FileExistsError rather than
+    overwrite a run. on_step(epoch, step, steps, loss) is called after every step.
     Returns history, best_epoch, test, log_probs [n, L], trained_parameters, processes.
     """
     (device, rank, size), out_dir = join_processes(), Path(out_dir)
     if config.batch_size % size or len(train) < config.batch_size:
-        found = f"{size} processes, {len(train)} training clips"
-        raise ValueError(f"batch_size={config.batch_size} must divide over processes and not exceed the clips: {found}")
+        raise ValueError(f"batch_size={config.batch_size} must divide over {size} processes and not exceed the "
+                         f"{len(train)} training clips")  # fmt: skip
     last, best = out_dir / "last.safetensors", out_dir / "best.safetensors"
     if last.exists() and not resume:
         raise FileExistsError(f"{last} holds a run: continue it with resume=True or choose another out_dir")
@@ -521,18 +512,16 @@ def fit(config: Config, train, val, test, *, sentences, class_names, out_dir, re
     if size > 1:  # the towers are inside, so their gradients are averaged, too
         wrapped = nn.parallel.DistributedDataParallel(model, device_ids=[device] if device.type == "cuda" else None)
     trained = [p for group in optimizer.param_groups for p in group["params"]]
-    towers_too = config.clip_norm_of == "all"
-    clipped = [p for group in optimizer.param_groups if towers_too or not group["tower"] for p in group["params"]]
+    clipped = [p for group in optimizer.param_groups if group["clipped"] for p in group["params"]]
     chooser = val if config.select_on == "val" else test
     sampler = DistributedSampler(train, size, rank, shuffle=True, seed=config.seed, drop_last=True)
     loader = DataLoader(train, config.batch_size // size, sampler=sampler, num_workers=config.workers, drop_last=True)
     for epoch in range(len(history), config.epochs):
-        start = time.perf_counter()
+        start, total = time.perf_counter(), 0.0
         torch.manual_seed((config.seed * 10_000 + epoch) * 1_000 + rank)  # resumed or not, an epoch draws the same
         sampler.set_epoch(epoch)
         train.set_epoch(epoch)  # augmentation and jitter
         wrapped.train()
-        total = 0.0
         for i, batch in enumerate(loader):
             rate = learning_rate(epoch * len(loader) + i, config.epochs * len(loader), config)
             for group in optimizer.param_groups:
@@ -542,13 +531,12 @@ def fit(config: Config, train, val, test, *, sentences, class_names, out_dir, re
             loss = F.cross_entropy(logits.float(), batch["label"].to(device))
             if not math.isfinite(value := loss.item()):
                 raise FloatingPointError(f"loss is {value} in epoch {epoch + 1}: lower learning_rate; {last} is kept")
-            optimizer.zero_grad(set_to_none=True)
+            optimizer.zero_grad()
             loss.backward()
             nn.utils.clip_grad_norm_(clipped, config.clip_norm)
             optimizer.step()
             total += value
-            if on_step:
-                on_step(epoch, i + 1, len(loader), value)
+            on_step(epoch, i + 1, len(loader), value)
         scores = accuracy(predict(model, chooser, config), chooser.labels) if len(chooser) else {}
         scores = {f"{config.select_on}_{k}": v for k, v in scores.items()} | {"seconds": time.perf_counter() - start}
         history.append({"epoch": epoch + 1, "train_loss": total / len(loader), "learning_rate": rate} | scores)
@@ -562,7 +550,8 @@ def fit(config: Config, train, val, test, *, sentences, class_names, out_dir, re
             save_checkpoint(last, tensors, about)
             print(", ".join(f"{k} {v:.4g}" for k, v in history[-1].items()), flush=True)
 
-    dist.barrier() if size > 1 else None  # the first process writes the best epoch
+    if size > 1:
+        dist.barrier()  # the first process writes the best epoch
     model.load_state_dict(load_checkpoint(best)[0])
     log_probs = predict(model, test, config)
     return {"history": history, "best_epoch": best_epoch(history), "test": accuracy(log_probs, test.labels),
@@ -602,7 +591,7 @@ def main() -> None:
         parser.add_argument(f"--{f.name.replace('_', '-')}", default=None, help=text, **kind)
     fields = vars(parser.parse_args())
     out_dir, resume = fields.pop("out_dir"), fields.pop("resume")
-    import safe_book  # the model knows neither where data come from nor what a record looks like
+    import safe_book  # here, since the model knows neither where data come from nor what a record looks like
 
     safe_book.run(configure(**fields), out_dir=out_dir, resume=resume)
 

@@ -499,7 +499,7 @@ def spread_indices(available, count, *, rng=None):
 
 @dataclass(frozen=True)
 class Augmentation:
-    """Drawn once per clip, applied to all its frames in both modalities. box: (left, top, right, bottom), fractions of
+    """Where to look in an image, and how. box: (left, top, right, bottom), fractions of
     the image, may reach beyond it; gain and offset change RGB only."""
 
     box: tuple[float, float, float, float] = (0.0, 0.0, 1.0, 1.0)
@@ -532,6 +532,12 @@ def draw_augmentation(rng, class_name):
     return Augmentation((x - half, y - half, x + half, y + half), flip, rng.uniform(0.8, 1.2), rng.uniform(-25, 25))
 
 
+def draw_frame_augmentation(rng):
+    """Shift by up to 10 of 224 pixels and mirror half of the time, whatever the class: what the released code draws."""
+    x, y = rng.uniform(-10, 10, 2) / 224
+    return Augmentation((x, y, 1 + x, 1 + y), rng.random() < 0.5)
+
+
 # ---------------------------------------------------------------- clips
 
 class ClipDataset(torch.utils.data.Dataset):
@@ -539,22 +545,24 @@ class ClipDataset(torch.utils.data.Dataset):
 
     With modality "rgb" or "event" the other key is absent. names: list[str] of samples; labels: int64 [n].
     Frame i and event image i belong to the same instant. With event_windows="frames" that is frame index i and the
-    events up to the next frame; F indices are evenly spread, in training jittered within F equal segments. With "afe",
-    F of the adaptive windows are chosen in the same way (repeated evenly when there are fewer), each with the frame
-    nearest to its middle. Recordings without frames give F windows of equal duration. Augmentation (augment=True)
-    depends on (seed, epoch, index) only; without it every clip is always the same. __getitem__ raises RecordingError.
+    events up to the next frame. With "afe", F of the adaptive windows are chosen in the same way (repeated evenly when
+    there are fewer), each with the frame
+    nearest to its middle. Recordings without frames give F windows of equal duration.
+    draw: "even"; "jittered" within F equal segments; "random": any F, in any order, each modality on its own.
+    augment: "clip" draws one augmentation for all images of a clip, in both modalities; "frame" one for each image.
+    All draws depend on (seed, epoch, index) only; "even" and "none" draw nothing. __getitem__ raises RecordingError.
     """
 
     def __init__(self, items, root, class_names, *, frames, image_size, event_representation="authors",
-                 event_windows="frames", afe_min_events=150_000, afe_threshold=0.0, modality="both", augment=False,
-                 sensor_size=None, seed=0):
+                 event_windows="frames", afe_min_events=150_000, afe_threshold=0.0, modality="both", draw="even",
+                 augment="none", sensor_size=None, seed=0):
         self.names = [sample for sample, _ in items]
         self.labels = torch.tensor([label for _, label in items], dtype=torch.int64)
         self.root, self.class_names = Path(root), class_names
         self.frames, self.image_size, self.sensor_size = frames, image_size, sensor_size
         self.event_representation, self.event_windows = event_representation, event_windows
         self.afe_min_events, self.afe_threshold = afe_min_events, afe_threshold
-        self.modality, self.augment, self.seed = modality, augment, seed
+        self.modality, self.draw, self.augment, self.seed = modality, draw, augment, seed
         # Shared memory: persistent workers hold a copy of this object and must still see the new epoch.
         self._epoch = torch.zeros(1, dtype=torch.int64).share_memory_()
 
@@ -570,23 +578,29 @@ class ClipDataset(torch.utils.data.Dataset):
         return read_recording(self.root / self.names[index], size=self.sensor_size)
 
     def __getitem__(self, index):
-        rng = np.random.default_rng([self.seed, int(self._epoch), index]) if self.augment else None
+        drawn = self.draw != "even" or self.augment != "none"
+        rng = np.random.default_rng([self.seed, int(self._epoch), index]) if drawn else None
         recording, label = self.recording(index), int(self.labels[index])
-        frame_indices, windows = self._choose(recording, rng)
-        drawn = draw_augmentation(rng, self.class_names[label]) if rng else Augmentation()
+        frames_at, events_at = self._choose(recording, rng)
+        look = draw_augmentation(rng, self.class_names[label]) if self.augment == "clip" else Augmentation()
         clip = {"label": label, "name": self.names[index]}
+
+        def stack(images, ground, levels=None):
+            if self.augment == "frame":
+                return torch.cat([self._stack([image], draw_frame_augmentation(rng), ground) for image in images])
+            return self._stack(images, look, ground, levels)
+
         if self.modality != "event":
-            levels = ((np.arange(256) - 128) * drawn.gain + 128 + drawn.offset).clip(0, 255).astype(np.uint8)
-            frames = [_image(recording.frame_sources[i]) for i in frame_indices]
-            clip["rgb"] = self._stack(frames, drawn, 0, levels.tobytes())
+            levels = ((np.arange(256) - 128) * look.gain + 128 + look.offset).clip(0, 255).astype(np.uint8)
+            clip["rgb"] = stack([_image(recording.frame_sources[i]) for i in frames_at], 0, levels.tobytes())
         if self.modality != "rgb":
-            if windows is None:
-                images = [_image(recording.event_image_sources[i]) for i in frame_indices]
+            if recording.events is None:
+                images = [_image(recording.event_image_sources[i]) for i in events_at]
             else:
                 images = [Image.fromarray(event_image(recording.events[start:stop], recording.size,
                                                       self.event_representation).transpose(1, 2, 0))
-                          for start, stop in windows]
-            clip["event"] = self._stack(images, drawn, GROUND[self.event_representation])
+                          for start, stop in events_at]
+            clip["event"] = stack(images, GROUND[self.event_representation])
         return clip
 
     def _stack(self, images, augmentation, ground, levels=None):
@@ -606,16 +620,23 @@ class ClipDataset(torch.utils.data.Dataset):
         pixels = pixels[:, :, ::-1 if augmentation.flip else 1]
         return torch.from_numpy(np.ascontiguousarray(pixels.transpose(0, 3, 1, 2)))
 
+    def _pick(self, available, rng):
+        """F indices out of range(available); with rng as `draw` says."""
+        if self.draw == "random":
+            return np.resize(rng.permutation(available), self.frames)
+        return spread_indices(available, self.frames, rng=rng if self.draw == "jittered" else None)
+
     def _choose(self, recording, rng):
-        """(frame indices or None, event windows or None): None for what the recording has not."""
+        """(frame indices, event windows or indices of stored event images): None for what the recording has not."""
         path, events = recording.path, recording.events
         stored, frames = len(recording.event_image_sources), len(recording.frame_sources)
 
-        def spread(usable):
+        def pick_both(usable):
             if usable < self.frames:
                 raise _error(path, "too few frames", f"recording has {usable} frames, {self.frames} asked for",
                              "at least as many", "Ask for fewer frames, or set on_bad_recording='skip'.")
-            return spread_indices(usable, self.frames, rng=rng)
+            picked = self._pick(usable, rng)
+            return picked, self._pick(usable, rng) if self.draw == "random" else picked
 
         if self.modality != "event" and not frames:
             raise _error(path, "too few frames", "no RGB frames", f"at least {self.frames}", "Set modality='event'.")
@@ -628,18 +649,20 @@ class ClipDataset(torch.utils.data.Dataset):
                 raise _error(path, "invalid", "stored event images only",
                              f"events, for event_representation='{wanted[0]}', event_windows='{wanted[1]}'",
                              "Set 'authors' and 'frames', or get the npz or aedat4 form.")
-            return spread(frames or stored), None
+            return pick_both(frames or stored)
         if self.event_windows == "afe":
             windows = adaptive_windows(events, recording.size, min_events=self.afe_min_events,
                                        threshold=self.afe_threshold)
-            windows = [windows[i] for i in spread_indices(len(windows), self.frames, rng=rng)]
+            windows = [windows[i] for i in self._pick(len(windows), rng)]
+            if not frames or self.draw == "random":
+                return self._pick(frames, rng) if frames else None, windows
             middles = [events["t"][(start + stop) // 2] for start, stop in windows]
-            return [int(np.abs(recording.frame_t - t).argmin()) for t in middles] if frames else None, windows
+            return [int(np.abs(recording.frame_t - t).argmin()) for t in middles], windows
         if not frames:
-            return None, equal_windows(events["t"], self.frames, rng=rng)
+            return None, equal_windows(events["t"], self.frames, rng=rng if self.draw != "even" else None)
         windows = frame_windows(recording.frame_t, events["t"])
-        indices = spread(len(windows))
-        return indices, [windows[i] for i in indices]
+        frames_at, events_at = pick_both(len(windows))
+        return frames_at, [windows[i] for i in events_at]
 
 
 # ---------------------------------------------------------------- lists, classes, prompts
@@ -677,8 +700,8 @@ def prompt_sentences(class_names, config):
     """Sentences of each class, in label order: from config.prompt_file, else one from the template config.prompt.
 
     The file is JSON, a list of non-empty lists of sentences. Without a template, that of config.dataset in PROMPTS
-    holds. Class names that repeat, ignoring case, are numbered, so that no two classes share a sentence. Raises
-    ValueError.
+    holds. With config.distinct_names, class names that repeat, ignoring case, are numbered, so that no two classes
+    share a sentence. Raises ValueError.
     """
     if config.prompt_file:
         try:
@@ -701,7 +724,7 @@ def prompt_sentences(class_names, config):
     times = Counter(name.casefold() for name in class_names)
     taken, unique = {name for name, count in times.items() if count == 1}, []
     for name in class_names:
-        if times[name.casefold()] > 1:
+        if config.distinct_names and times[name.casefold()] > 1:
             name = next(new for i in itertools.count(1) if (new := f"{name} {i}").casefold() not in taken)
             taken.add(name.casefold())
         unique.append(name)
@@ -851,15 +874,18 @@ def _scan(samples, check):
 
 
 def open_dataset(*, dataset, data_root=None, frames, image_size, event_representation="authors",
-                 event_windows="frames", afe_min_events=150_000, afe_threshold=0.0, modality="both", augment=True,
-                 val_fraction=0.1, train_fraction=1.0, test_fraction=0.2, seed=0, on_bad_recording="stop",
-                 sample_train_per_class=60, sample_test_per_class=30, sensor_size=None):
+                 event_windows="frames", afe_min_events=150_000, afe_threshold=0.0, modality="both", augment="clip",
+                 frame_draw="aligned", test_frames="even", val_fraction=0.1, train_fraction=1.0,
+                 test_fraction=0.2, seed=0, on_bad_recording="stop", sample_train_per_class=60,
+                 sample_test_per_class=30, sensor_size=None):
     """Open "hardvs", "pokerevent" or "folder" (one sub-folder per class) and split it: returns Splits.
 
     data_root: None generates the sample once and opens it; a path opens real data or raises, never falls back.
     val_fraction: share of the training list held out, stratified by class. train_fraction: stratified share kept of the
     rest (nested: larger shares hold smaller ones). test_fraction: for "folder" without list files. All by `seed`.
-    augment: training only; validation and test clips are always the same.
+    augment: of training clips, as in ClipDataset; "none" with aligned frames also leaves out the jitter.
+    frame_draw: of training clips, "aligned" (jittered) or "independent" (random, each modality on its own).
+    test_frames: of validation and test clips, "even" or "random": drawn as in training, by (seed, epoch, index).
     on_bad_recording: "stop" raises RecordingError when the recording is met; "skip" first reads every recording and
     leaves the bad ones out (Splits.skipped).
     sensor_size: "WIDTHxHEIGHT" of npz recordings. By default the frames beside them tell, else 346x260; for "folder",
@@ -869,6 +895,9 @@ def open_dataset(*, dataset, data_root=None, frames, image_size, event_represent
     for value, name, allowed in ((dataset, "dataset", DATASETS), (modality, "modality", ("both", "rgb", "event")),
                                  (event_representation, "event_representation", REPRESENTATIONS),
                                  (event_windows, "event_windows", ("frames", "afe")),
+                                 (augment, "augment", ("clip", "frame", "none")),
+                                 (frame_draw, "frame_draw", ("aligned", "independent")),
+                                 (test_frames, "test_frames", ("even", "random")),
                                  (on_bad_recording, "on_bad_recording", ("stop", "skip"))):
         if value not in allowed:
             raise ValueError(f"{name}={value!r}; expected one of {', '.join(allowed)}")
@@ -908,8 +937,12 @@ def open_dataset(*, dataset, data_root=None, frames, image_size, event_represent
                    for split in ("train", "test"))
     val, rest = _share(train, val_fraction, seed=seed, leave=1)
     kept, _ = _share(rest, train_fraction, seed=seed, leave=0)
-    return Splits(train=ClipDataset(kept, root, names, augment=augment, **options),
-                  val=ClipDataset(val, root, names, **options), test=ClipDataset(test, root, names, **options),
+    draw = "random" if frame_draw == "independent" else "jittered"
+    train = ClipDataset(kept, root, names, augment=augment, **options,
+                        draw="even" if (augment, draw) == ("none", "jittered") else draw)
+    options["draw"] = draw if test_frames == "random" else "even"
+    return Splits(train=train, val=ClipDataset(val, root, names, **options),
+                  test=ClipDataset(test, root, names, **options),
                   class_names=names, origin=origin, root=root, fingerprint=fingerprint, sensor_size=size,
                   skipped=skipped)
 

@@ -35,7 +35,7 @@ def small(**fields):
 class Clips(torch.utils.data.Dataset):
     """Random clips, each of a class with its own brightness pattern; learnable, and different every epoch if asked."""
 
-    def __init__(self, count, frames=2, side=96, jitter=False):
+    def __init__(self, count, frames=2, side=64, jitter=False):
         generator = torch.Generator().manual_seed(count)
         patterns = torch.randint(0, 255, (len(NAMES), 2, 1, 3, 6, 6), generator=torch.Generator().manual_seed(7))
         self.labels = torch.arange(count) % len(NAMES)
@@ -101,6 +101,7 @@ SWITCHES = [
     {"use_cross_attention": False}, {"vision_tower": "vit"}, {"vision_tower": "resnet"}, {"modality": "rgb"},
     {"modality": "event"}, {"frame_fusion": "mean"}, {"prompt_context": 4}, {"freeze_text": False},
     {"freeze_text": False, "prompt_context": 4}, {"freeze_vision": True}, {"layers": 2}, {"frames": 1},
+    {"joint_block": True}, {"value_from_key": True}, {"fusion": "released", "frame_fusion": "mean"},
 ]  # fmt: skip
 
 
@@ -113,7 +114,7 @@ def test_every_switch_changes_the_graph_and_trains(switch):
     config = small(**switch)
     clips = Clips(6, config.frames)
     model = SAFE(config, SENTENCES).train()
-    if switch and switch not in ({"frame_fusion": "mean"}, {"vision_tower": "vit"}):
+    if switch and switch not in ({"frame_fusion": "mean"}, {"vision_tower": "vit"}, {"value_from_key": True}):
         assert graph(model) != graph(SAFE(small(), SENTENCES))
     rgb, event, labels = batch_of(clips, range(6))
     optimizer = safe_core.make_optimizer(model, config)
@@ -197,6 +198,42 @@ def test_frame_order_matters_only_when_frames_are_concatenated():
         assert (difference < 1e-5) == same
 
 
+def test_half_normalisation_spans_minus_one_to_one():
+    config = small(normalisation="half")
+    tower = safe_core.VisionTower(config, safe_core.build_clip(config)[0])
+    seen = []
+    tower.net.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0]))
+    tower(torch.tensor([0, 255], dtype=torch.uint8).repeat(1, 3, 64, 32))
+    assert seen[0].unique().tolist() == [-1, 1]
+
+
+def test_the_value_can_be_computed_from_the_key():
+    torch.manual_seed(0)
+    attention = safe_core.PreNormAttention(8, 2, value_from_key=True)
+    queries, context = torch.randn(1, 3, 8), torch.randn(1, 5, 8)
+    seen = []
+    attention.attention.register_forward_pre_hook(lambda module, inputs: seen.append(inputs))
+    attention(queries, context)
+    weight, bias = attention.attention.in_proj_weight[8:16], attention.attention.in_proj_bias[8:16]
+    key = attention.norm(context)
+    torch.testing.assert_close(seen[0][1:], (key, key @ weight.T + bias))
+
+
+def test_in_the_joint_block_one_modality_reaches_the_other():
+    """Without the later stages, the RGB tokens after the joint block depend on the events; in two branches they don't."""
+    for joint in (False, True):
+        torch.manual_seed(0)
+        fusion = safe_core.Fusion(small(joint_block=joint, use_self_attention=False), ["rgb", "event"], 3, 17).eval()
+        seen = {}
+        for b in ("rgb", "event"):
+            fusion.cross_attention[b].register_forward_pre_hook(lambda m, inputs, b=b: seen.update({b: inputs[1]}))
+        visual, text = {b: torch.randn(1, 2, 17, 48) for b in ("rgb", "event")}, torch.randn(3, 48)
+        fusion(visual, text)
+        before = seen["rgb"]
+        fusion(visual | {"event": torch.randn(1, 2, 17, 48)}, text)
+        assert torch.equal(before, seen["rgb"]) != joint
+
+
 def test_missing_modality_is_named():
     rgb, _, _ = batch_of(Clips(3), range(3))
     with pytest.raises(ValueError, match="modality='both' needs the input 'event'"):
@@ -245,6 +282,20 @@ def test_clipping_covers_all_trained_parameters(tmp_path, monkeypatch):
     run_fit(tmp_path, small(epochs=1))
     count = sum(p.requires_grad for p in SAFE(small(), SENTENCES).parameters())
     assert clipped == [(count, 1.0)] * 3
+
+
+def test_the_released_schedule_is_constant():
+    config = configure("paper", schedule="constant")
+    assert [safe_core.learning_rate(step, 100, config) for step in range(100)] == [pytest.approx(8.072e-7)] * 100
+
+
+def test_as_released_the_towers_are_not_clipped(tmp_path, monkeypatch):
+    sizes, original = [], torch.nn.utils.clip_grad_norm_
+    monkeypatch.setattr(torch.nn.utils, "clip_grad_norm_",
+                        lambda params, norm: sizes.append(len(params)) or original(params, norm))  # fmt: skip
+    run_fit(tmp_path, small(epochs=1, clip_norm_of="fusion"))
+    named = SAFE(small(), SENTENCES).named_parameters()
+    assert sizes == [sum(not name.startswith(("vision.", "text.")) for name, p in named if p.requires_grad)] * 3
 
 
 # ------------------------------------------------------------------------------------------------ training
@@ -330,6 +381,13 @@ def test_the_epoch_is_chosen_by_validation_and_tested_once(tmp_path, monkeypatch
     model, about = load_model(tmp_path / "best.safetensors")
     assert len(about["history"]) == 2
     torch.testing.assert_close(predict(model, Clips(7), config), result["log_probs"], atol=1e-5, rtol=1e-4)
+
+
+def test_as_released_the_test_set_chooses_the_epoch(tmp_path, monkeypatch):
+    original, scores = safe_core.accuracy, iter([40.0, 60.0, 50.0, 60.0])
+    monkeypatch.setattr(safe_core, "accuracy", lambda *a: original(*a) | {"top1": next(scores)})
+    result = run_fit(tmp_path, small(select_on="test"))
+    assert result["best_epoch"] == 2 and [row["test_top1"] for row in result["history"]] == [40, 60, 50]
 
 
 def test_divergence_stops_and_keeps_the_last_epoch(tmp_path, monkeypatch):

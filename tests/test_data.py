@@ -404,7 +404,7 @@ def test_published_class_names():
 
 
 def prompts(names, **config):
-    defaults = {"dataset": "hardvs", "prompt": None, "prompt_file": None}
+    defaults = {"dataset": "hardvs", "prompt": None, "prompt_file": None, "distinct_names": True}
     return data.prompt_sentences(names, SimpleNamespace(**(defaults | config)))
 
 
@@ -421,6 +421,7 @@ def test_prompts_follow_the_data_set_or_the_template():
 def test_no_two_classes_share_a_sentence():
     assert prompts(["Whale", "Cat", "whale", "WHALE 1"], prompt="{}") == [["Whale 2"], ["Cat"], ["whale 3"],
                                                                          ["WHALE 1"]]
+    assert prompts(["Whale", "Cat", "whale"], prompt="{}", distinct_names=False) == [["Whale"], ["Cat"], ["whale"]]
     names = data.class_names("pokerevent", "nowhere")
     sentences = [sentence for entry in prompts(names, dataset="pokerevent") for sentence in entry]
     assert len({sentence.casefold() for sentence in sentences}) == len(names) == 114
@@ -626,11 +627,11 @@ def test_rgb_and_event_image_have_the_same_frame_index(tmp_path):
         save_images(tmp_path / split / f"{split}_aps", gray_frames(6))
         (tmp_path / f"{split}_label.txt").write_text(f"{split} 6 0\n")
     (tmp_path / "classes.txt").write_text("Wave")
-    for augment in (False, True):
+    for augment in ("none", "clip"):
         train = open_root(tmp_path, frames=3, image_size=24, val_fraction=0, augment=augment).train
-        for epoch in range(5 if augment else 1):
+        for epoch in range(5 if augment == "clip" else 1):
             recording = train.recording(0)
-            rng = np.random.default_rng(epoch) if augment else None
+            rng = np.random.default_rng(epoch) if augment == "clip" else None
             indices, windows = train._choose(recording, rng)
             assert len(set(indices.tolist())) == 3
             for i, (start, stop) in zip(indices, windows, strict=True):
@@ -638,6 +639,54 @@ def test_rgb_and_event_image_have_the_same_frame_index(tmp_path):
     clip = open_root(tmp_path, frames=6, image_size=24).test[0]
     assert clip["rgb"][:, 0, 0, 0].tolist() == [0, 20, 40, 60, 80, 100]
     assert [int(image[1].float().mean(1).argmin()) // 4 for image in clip["event"]] == list(range(6))
+
+
+def test_as_released_each_modality_draws_its_own_frames_in_any_order(tmp_path):
+    frame_t = np.arange(6) * 1000
+    events = make_events(*[(x, i, 1000 * i + 100 * x, 1) for i in range(6) for x in range(8)])
+    for split in ("train", "test"):
+        save_npz(tmp_path / split / f"{split}.npz", events, frame_t=frame_t)
+        save_images(tmp_path / split / f"{split}_aps", gray_frames(6))
+        (tmp_path / f"{split}_label.txt").write_text(f"{split} 6 0\n")
+    (tmp_path / "classes.txt").write_text("Wave")
+    options = dict(frames=3, image_size=24, val_fraction=0, augment="none", frame_draw="independent")
+    splits = open_root(tmp_path, test_frames="random", **options)
+    for clips in (splits.train, splits.test):
+        recording, differ, unordered, pairs = clips.recording(0), 0, 0, set()
+        for epoch in range(20):
+            frames_at, windows = clips._choose(recording, np.random.default_rng(epoch))
+            events_at = [int(recording.events["y"][start]) for start, _ in windows]
+            assert len(set(frames_at.tolist())) == len(set(events_at)) == 3
+            differ += set(frames_at.tolist()) != set(events_at)
+            unordered += sorted(frames_at) != frames_at.tolist()
+            pairs.add((*frames_at.tolist(), *events_at))
+        assert differ > 10 and unordered > 10 and len(pairs) > 15
+    draws = set()
+    for draw in range(6):
+        splits.test.set_epoch(draw)
+        draws.add(tuple(splits.test[0]["rgb"][:, 0, 0, 0].tolist()))
+        assert torch.equal(splits.test[0]["event"], splits.test[0]["event"])
+    assert len(draws) > 3
+    even = open_root(tmp_path, **options).test
+    assert even[0]["rgb"][:, 0, 0, 0].tolist() == [0, 40, 80]
+    jittered = open_root(tmp_path, **options | dict(frame_draw="aligned", test_frames="random")).test
+    frames_at, windows = jittered._choose(jittered.recording(0), np.random.default_rng(0))
+    assert [int(events["y"][start]) for start, _ in windows] == frames_at.tolist() == sorted(frames_at)
+
+
+def test_as_released_each_image_is_shifted_and_mirrored_alone(tmp_path):
+    options = dict(frames=4, image_size=64, val_fraction=0, augment="frame")
+    train = open_root(marker_root(tmp_path, name="Left Bend"), **options).train
+    mixed = shifted = apart = 0
+    for epoch in range(12):
+        train.set_epoch(epoch)
+        clip = train[0]
+        rgb, event = centres(clip["rgb"]), centres(clip["event"])
+        steps = np.diff(event[:, 0])
+        mixed += (steps > 0).any() and (steps < 0).any()  # a sided class is mirrored, too, frame by frame
+        shifted += np.ptp(event[:, 1]) > 1
+        apart += np.abs(rgb - event).max() > 3
+    assert mixed > 6 and shifted > 6 and apart > 6
 
 
 def test_clips_depend_on_seed_epoch_and_index_only(tmp_path):
