@@ -37,10 +37,10 @@ RGB, EVENT, BOTH = sns.color_palette("colorblind")[1], sns.color_palette("colorb
 
 
 @functools.cache
-def code_fingerprint() -> str:
+def code_fingerprint(fusion: str = "paper") -> str:
     """16 hex digits of SHA-256 over what decides a run: the modules, comments and docstrings aside, and the weights."""
     digest = hashlib.sha256()
-    for name in ("safe_core", "safe_data", "safe_released", "safe_sample"):
+    for name in ("safe_core", "safe_data", "safe_sample", *["safe_released"] * (fusion == "released")):
         tree = ast.parse((HERE / f"{name}.py").read_text())
         for node in ast.walk(tree):
             if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node) is not None:
@@ -77,7 +77,7 @@ def write_record(out_dir, config: safe_core.Config, splits: safe_data.Splits, re
         "seconds": sum(row["seconds"] for row in result["history"]),
         **machine(),
         "commit": git.stdout.strip() or None,
-        "code": code_fingerprint(),
+        "code": code_fingerprint(config.fusion),
         "date": time.strftime("%Y-%m-%d", time.gmtime()),
     }
     table = predictions(splits, result["log_probs"])
