@@ -1,7 +1,9 @@
-"""What the notebooks share: run records and figures.
+"""What the notebooks share: run records, studies over them, and figures.
 
 A run record is the JSON that stands behind every number shown anywhere: configuration, data origin and fingerprint,
 metrics per epoch, test metrics, time, memory, machine, library versions, git commit, and a fingerprint of the code.
+Committed records lie in results/ORIGIN/DATASET/WHAT_DIFFERS_FROM_THE_PRESET/seedN, with the predictions beside them.
+A study is a dict {row: configuration fields}; it is shown from its records, several seeds a row.
 """
 
 import argparse
@@ -51,6 +53,13 @@ def code_fingerprint(fusion: str = "paper") -> str:
     return digest.hexdigest()[:16]
 
 
+def sentences_fingerprint(class_names: list[str], config: safe_core.Config) -> str | None:
+    """16 hex digits of SHA-256 over the sentences of all classes; None without text."""
+    if not config.use_text:
+        return None
+    return hashlib.sha256(json.dumps(safe_data.prompt_sentences(class_names, config)).encode()).hexdigest()[:16]
+
+
 def machine() -> dict:
     """Hardware, peak memory of this process (GiB) and library versions."""
     cuda, cpu = torch.cuda.is_available(), platform.processor() or platform.machine()
@@ -76,19 +85,23 @@ def write_record(out_dir, config: safe_core.Config, splits: safe_data.Splits, re
         **{key: result[key] for key in ("history", "best_epoch", "test", "trained_parameters", "processes")},
         "seconds": sum(row["seconds"] for row in result["history"]),
         **machine(),
+        "sentences": sentences_fingerprint(splits.class_names, config),
         "commit": git.stdout.strip() or None,
         "code": code_fingerprint(config.fusion),
         "date": time.strftime("%Y-%m-%d", time.gmtime()),
     }
     table = predictions(splits, result["log_probs"])
     out_dir = Path(out_dir)
-    safe_core.write_atomically(out_dir / "predictions.csv", lambda p: table.to_csv(p, index=False, float_format="%.6g"))
+    safe_core.write_atomically(out_dir / "predictions.csv", lambda p: table.to_csv(p, index=False, float_format="%.4g"))
     safe_core.write_atomically(out_dir / "record.json", lambda p: p.write_text(json.dumps(record, indent=1)))
     return record
 
 
 def predictions(splits: safe_data.Splits, log_probs: torch.Tensor) -> pd.DataFrame:
-    """One row per test recording: name, label, p (of its own class), correct, then class1, p1, class2, p2, ..."""
+    """One row per test recording: name, label, p (of its own class), correct, then class1, p1, class2, p2, ...
+
+    For the sample also its condition: what was made hard for one of the modalities.
+    """
     labels = splits.test.labels
     top = log_probs.exp().topk(min(5, log_probs.shape[1]))
     table = pd.DataFrame({"name": splits.test.names, "label": labels,
@@ -96,6 +109,9 @@ def predictions(splits: safe_data.Splits, log_probs: torch.Tensor) -> pd.DataFra
     for k in range(top.indices.shape[1]):
         table[f"class{k + 1}"], table[f"p{k + 1}"] = top.indices[:, k], top.values[:, k]
     table.insert(3, "correct", table.class1 == table.label)
+    if splits.origin == "sample":
+        truth = pd.read_csv(splits.root / "ground_truth.csv", index_col="sample", keep_default_na=False)
+        table.insert(4, "condition", [truth.cause[name.rsplit("/", 1)[-1]] for name in splits.test.names])
     return table
 
 
@@ -108,20 +124,24 @@ def summary(record: dict) -> str:
             f"{record['seconds'] / 60:.1f} min")  # fmt: skip
 
 
-def run(config: safe_core.Config, *, out_dir=None, resume: bool = False) -> None:
-    """The command line's run, in one process or under torchrun: data, training, evaluation, record."""
-    _, rank, size = safe_core.join_processes()
-    if rank:
-        dist.barrier()  # the first process makes the sample, the others find it
+def train(config: safe_core.Config, out_dir, *, resume: bool = False, on_step=lambda *_: None) -> dict:
+    """Data, training, evaluation, record: what notebooks/train.ipynb shows step by step. Returns the record."""
     splits = safe_data.open_dataset(**safe_data.options(config))
-    if size > 1 and not rank:
-        dist.barrier()
-    out_dir = out_dir or HERE / "runs" / f"{config.dataset}-seed{config.seed}"
     result = safe_core.fit(config, splits.train, splits.val, splits.test, out_dir=out_dir, resume=resume,
                            sentences=safe_data.prompt_sentences(splits.class_names, config),
-                           class_names=splits.class_names)  # fmt: skip
-    if rank == 0:
-        print(summary(write_record(out_dir, config, splits, result)), f"\nin {out_dir}")
+                           class_names=splits.class_names, on_step=on_step)  # fmt: skip
+    return write_record(out_dir, config, splits, result) if not dist.is_initialized() or dist.get_rank() == 0 else {}
+
+
+def run(config: safe_core.Config, *, out_dir=None, resume: bool = False) -> None:
+    """The command line's run, in one process or under torchrun."""
+    _, rank, size = safe_core.join_processes()
+    if size > 1:  # the first process makes the sample, the others find it
+        dist.barrier() if rank else safe_data.open_dataset(**safe_data.options(config))
+        rank or dist.barrier()
+    out_dir = out_dir or HERE / "runs" / f"{config.dataset}-seed{config.seed}"
+    if record := train(config, out_dir, resume=resume):
+        print(summary(record), f"\nin {out_dir}")
     if size > 1:
         dist.destroy_process_group()
 

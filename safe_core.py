@@ -57,7 +57,7 @@ class Config:
     val_fraction: float = 0.1  # share of the training list that selects the epoch; open
     test_fraction: float = 0.2  # held-out share of a `folder` without lists
     on_bad_recording: Literal["stop", "skip"] = "stop"
-    sample_train_per_class: int = 60  # size of the generated sample
+    sample_train_per_class: int = 48  # size of the generated sample
     sample_test_per_class: int = 30
     # text
     prompt: str | None = None  # sentence with {} for the class name; None: the paper's for the data set

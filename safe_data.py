@@ -696,39 +696,54 @@ def class_names(dataset, root):
     return file.read_text(encoding="utf-8").splitlines()
 
 
+def distinct(names):
+    """Names that repeat, ignoring case, get a number: ["Whale", "Cat", "whale"] -> ["Whale 1", "Cat", "whale 2"]."""
+    times = Counter(name.casefold() for name in names)
+    taken, result = {name for name, count in times.items() if count == 1}, []
+    for name in names:
+        if times[name.casefold()] > 1:
+            name = next(new for i in itertools.count(1) if (new := f"{name} {i}").casefold() not in taken)
+            taken.add(name.casefold())
+        result.append(name)
+    return result
+
+
 def prompt_sentences(class_names, config):
     """Sentences of each class, in label order: from config.prompt_file, else one from the template config.prompt.
 
-    The file is JSON, a list of non-empty lists of sentences. Without a template, that of config.dataset in PROMPTS
-    holds. With config.distinct_names, class names that repeat, ignoring case, are numbered, so that no two classes
-    share a sentence. Raises ValueError.
+    The file is JSON: {class name: [sentence, ...]}, or a list of such lists in label order. Without a template, that of
+    config.dataset in PROMPTS holds. With config.distinct_names, class names that repeat are numbered (`distinct`), so
+    that no two classes share a sentence. Raises ValueError.
     """
-    if config.prompt_file:
-        try:
-            sentences = json.loads(Path(config.prompt_file).read_text(encoding="utf-8"))
-            found = f"{len(sentences)} entries" if isinstance(sentences, list) else f"a {type(sentences).__name__}"
-        except (OSError, ValueError) as cause:
-            sentences, found = None, f"no readable JSON ({cause})"
-        if isinstance(sentences, list) and len(sentences) == len(class_names):
-            bad = [i for i, entry in enumerate(sentences) if not (
-                isinstance(entry, list) and entry and all(isinstance(text, str) and text.strip() for text in entry))]
-            if not bad:
-                return sentences
-            found = f"{sentences[bad[0]]!r:.80} for class {bad[0]} ({class_names[bad[0]]})"
-        raise ValueError(f"{config.prompt_file}: found {found}; expected a list of {len(class_names)} non-empty lists "
-                         "of sentences, one per class in label order. Correct the file, or unset prompt_file.")
-    template = PROMPTS[config.dataset] if config.prompt is None else config.prompt
-    if "{}" not in template:
-        raise ValueError(f"prompt={template!r}; expected a sentence with {{}} where the class name belongs, such as "
-                         f"{PROMPTS[config.dataset]!r}")
-    times = Counter(name.casefold() for name in class_names)
-    taken, unique = {name for name, count in times.items() if count == 1}, []
-    for name in class_names:
-        if config.distinct_names and times[name.casefold()] > 1:
-            name = next(new for i in itertools.count(1) if (new := f"{name} {i}").casefold() not in taken)
-            taken.add(name.casefold())
-        unique.append(name)
-    return [[template.replace("{}", name)] for name in unique]
+    names = distinct(class_names) if config.distinct_names else class_names
+    if not config.prompt_file:
+        template = PROMPTS[config.dataset] if config.prompt is None else config.prompt
+        if "{}" not in template:
+            raise ValueError(f"prompt={template!r}; expected a sentence with {{}} where the class name belongs, such "
+                             f"as {PROMPTS[config.dataset]!r}")
+        return [[template.replace("{}", name)] for name in names]
+    file = Path(config.prompt_file)
+    if not file.is_file():
+        file = Path(__file__).parent / file  # those of this project, from any folder
+    try:
+        entries = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as cause:
+        entries, found = None, f"no readable JSON ({cause})"
+    if isinstance(entries, dict):
+        # Of a name that repeats in the file's data set only, the first.
+        entries = [entries.get(name, entries.get(f"{name} 1")) for name in names]
+    if isinstance(entries, list):
+        found = f"{len(entries)} entries"
+    elif entries is not None:
+        found = f"a {type(entries).__name__}"
+    if isinstance(entries, list) and len(entries) == len(names):
+        bad = next((i for i, entry in enumerate(entries) if not (
+            isinstance(entry, list) and entry and all(isinstance(text, str) and text.strip() for text in entry))), None)
+        if bad is None:
+            return entries
+        found = f"{entries[bad]!r:.80} for class {bad} ({names[bad]})"
+    raise ValueError(f"{config.prompt_file}: found {found}; expected a non-empty list of sentences for each of "
+                     f"{len(names)} classes, by name or in label order. Correct the file, or unset prompt_file.")
 
 
 # ---------------------------------------------------------------- splits
@@ -876,7 +891,7 @@ def _scan(samples, check):
 def open_dataset(*, dataset, data_root=None, frames, image_size, event_representation="authors",
                  event_windows="frames", afe_min_events=150_000, afe_threshold=0.0, modality="both", augment="clip",
                  frame_draw="aligned", test_frames="even", val_fraction=0.1, train_fraction=1.0,
-                 test_fraction=0.2, seed=0, on_bad_recording="stop", sample_train_per_class=60,
+                 test_fraction=0.2, seed=0, on_bad_recording="stop", sample_train_per_class=48,
                  sample_test_per_class=30, sensor_size=None):
     """Open "hardvs", "pokerevent" or "folder" (one sub-folder per class) and split it: returns Splits.
 

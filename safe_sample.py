@@ -1,7 +1,7 @@
 """The sample world: small stand-ins of HARDVS and PokerEvent, filmed by a simulated RGB + event camera.
 
     from safe_sample import make_sample
-    make_sample("hardvs", "cache/hardvs")          # 24 actions x (60 train + 30 test) recordings
+    make_sample("hardvs", "cache/hardvs")          # 24 actions x (48 train + 30 test) recordings
     make_sample("pokerevent", "cache/pokerevent")  # 26 cards, aedat4 files
 
 Nothing here is a real recording; names start with ``sample-``. The files have the data sets' own layouts, so
@@ -862,7 +862,7 @@ def _write_index(dataset, folder, rows, description):
     (folder / "sample.json").write_text(json.dumps(description, indent=2) + "\n")
 
 
-def make_sample(dataset, root, *, seed=0, train_per_class=60, test_per_class=30, workers=None, progress=True):
+def make_sample(dataset, root, *, seed=0, train_per_class=48, test_per_class=30, workers=None, progress=True):
     """Write a complete sample of "hardvs" or "pokerevent" at `root`, unless it is there already; its path.
 
     The same seed gives the same bytes in every file, whatever the number of workers (default: one a core, at most 8).

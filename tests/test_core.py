@@ -220,13 +220,13 @@ def test_the_value_can_be_computed_from_the_key():
 
 
 def test_in_the_joint_block_one_modality_reaches_the_other():
-    """Without the later stages, the RGB tokens after the joint block depend on the events; in two branches they don't."""
+    """After the joint block, before any later stage, RGB tokens depend on the events; in two branches they don't."""
     for joint in (False, True):
         torch.manual_seed(0)
         fusion = safe_core.Fusion(small(joint_block=joint, use_self_attention=False), ["rgb", "event"], 3, 17).eval()
         seen = {}
         for b in ("rgb", "event"):
-            fusion.cross_attention[b].register_forward_pre_hook(lambda m, inputs, b=b: seen.update({b: inputs[1]}))
+            fusion.cross_attention[b].register_forward_pre_hook(lambda m, x, b=b, seen=seen: seen.update({b: x[1]}))
         visual, text = {b: torch.randn(1, 2, 17, 48) for b in ("rgb", "event")}, torch.randn(3, 48)
         fusion(visual, text)
         before = seen["rgb"]

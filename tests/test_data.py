@@ -433,11 +433,15 @@ def test_prompt_file_gives_every_class_its_sentences(tmp_path):
     path = tmp_path / "prompts.json"
     path.write_text(json.dumps([["a man waves", "ein Mann winkt"], ["squat"]]), encoding="utf-8")
     assert prompts(["Wave", "Squat"], prompt_file=path) == [["a man waves", "ein Mann winkt"], ["squat"]]
-    for content, found in (("[[", "no readable JSON"), ('{"Wave": ["x"]}', "a dict"), ('[["x"]]', "1 entries"),
+    path.write_text('{"squat 1": ["a squat"], "squat 2": ["deeper"], "Wave": ["waving"], "Bow": ["x"]}')
+    assert prompts(["Wave", "squat", "squat"], prompt_file=path) == [["waving"], ["a squat"], ["deeper"]]
+    assert prompts(["squat", "Wave"], prompt_file=path) == [["a squat"], ["waving"]]
+    for content, found in (("[[", "no readable JSON"), ('{"Wave": ["x"]}', r"None for class 1 \(Squat\)"),
+                           ("3", "a int"), ('[["x"]]', "1 entries"),
                            ('[["x"], []]', r"\[\] for class 1 \(Squat\)"), ('["x", "y"]', "'x' for class 0"),
                            ('[["x"], ["y", 3]]', ".*for class 1"), ('[["x"], [" "]]', ".*for class 1")):
         path.write_text(content)
-        with pytest.raises(ValueError, match=f"prompts.json: found {found}.*expected a list of 2 non-empty lists"):
+        with pytest.raises(ValueError, match=f"prompts.json: found {found}.*expected a non-empty list.*of 2 classes"):
             prompts(["Wave", "Squat"], prompt_file=path)
     with pytest.raises(ValueError, match="absent.json: found no readable JSON"):
         prompts(["Wave"], prompt_file=tmp_path / "absent.json")
