@@ -14,6 +14,7 @@ import hashlib
 import json
 import os
 import platform
+import re
 import resource
 import subprocess
 import time
@@ -29,6 +30,7 @@ from IPython.display import Pretty, display
 
 import safe_core
 import safe_data
+import safe_released
 import safe_sample
 
 HERE = Path(__file__).resolve().parent
@@ -58,6 +60,25 @@ def sentences_fingerprint(class_names: list[str], config: safe_core.Config) -> s
     if not config.use_text:
         return None
     return hashlib.sha256(json.dumps(safe_data.prompt_sentences(class_names, config)).encode()).hexdigest()[:16]
+
+
+def run_name(config: safe_core.Config) -> str:
+    """What sets a run apart from its preset, as a folder name: "base", "use_text=False", "augment=frame,frames=5"."""
+    preset = safe_core.configure("sample" if config.data_root is None else "paper", dataset=config.dataset)
+    here = {"data_root": config.data_root, "seed": config.seed, "workers": config.workers}  # not what is studied
+    preset = dataclasses.replace(preset, **here)
+    fields = {k: v for k, v in dataclasses.asdict(config).items() if v != getattr(preset, k)}
+    parts = []
+    if safe_released.RELEASED.items() <= fields.items():
+        parts, fields = ["as_released"], {k: v for k, v in fields.items() if k not in safe_released.RELEASED}
+    parts += [f"{k}={Path(v).stem if k == 'prompt_file' else v}" for k, v in fields.items()]
+    return re.sub(r"[^\w.=,-]+", "-", ",".join(parts)).strip("-") or "base"
+
+
+def record_dir(config: safe_core.Config) -> Path:
+    """Where the committed record of a run lies."""
+    origin = "sample" if config.data_root is None else "real"
+    return HERE / "results" / origin / config.dataset / run_name(config) / f"seed{config.seed}"
 
 
 def machine() -> dict:

@@ -123,13 +123,14 @@ def load_released_checkpoint(path, *, class_names: list[str], **fields) -> SAFE:
         raise FileNotFoundError(f"{path}: no such file; the authors publish theirs in the paper's repository")
     try:
         saved = torch.load(path, map_location="cpu", weights_only=True)
-        parts = [(saved["model_state_dict"], FUSION_NAMES), (saved["ViT_model_state_dict"], CLIP_NAMES)]
-    except (pickle.UnpicklingError, RuntimeError, EOFError, KeyError, TypeError, IndexError) as error:
+        parts = [(saved["model_state_dict"].items(), FUSION_NAMES),
+                 (saved["ViT_model_state_dict"].items(), CLIP_NAMES)]  # fmt: skip
+    except (pickle.UnpicklingError, RuntimeError, EOFError, LookupError, TypeError, AttributeError) as error:
         raise ValueError(f"{path}: not a checkpoint of the authors' code, which holds model_state_dict and "
                          f"ViT_model_state_dict: {type(error).__name__} {error}") from error  # fmt: skip
     tensors, unknown = {}, []
     for state, names in parts:
-        for key, tensor in state.items():
+        for key, tensor in state:
             key = key.removeprefix("module.")  # of the wrapper that it was saved from
             old = next((old for old in names if key.startswith(old)), None)
             if old is None:
