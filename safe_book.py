@@ -81,6 +81,13 @@ def record_dir(config: safe_core.Config) -> Path:
     return HERE / "results" / origin / config.dataset / run_name(config) / f"seed{config.seed}"
 
 
+def commit() -> str | None:
+    """The checked-out commit, with "-dirty" if files differ from it; None outside git."""
+    git = subprocess.run(["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"],
+                         cwd=HERE, capture_output=True, text=True)  # fmt: skip
+    return git.stdout.strip() or None
+
+
 def machine() -> dict:
     """Hardware, peak memory of this process (GiB) and library versions."""
     cuda, cpu = torch.cuda.is_available(), platform.processor() or platform.machine()
@@ -98,8 +105,6 @@ def machine() -> dict:
 
 def write_record(out_dir, config: safe_core.Config, splits: safe_data.Splits, result: dict) -> dict:
     """Writes record.json and predictions.csv of a run of `safe_core.fit` into out_dir; returns the record."""
-    git = subprocess.run(["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"],
-                         cwd=HERE, capture_output=True, text=True)  # fmt: skip
     record = {
         "config": dataclasses.asdict(config) | {"data_root": config.data_root and Path(config.data_root).name},
         "data": splits.facts,
@@ -107,7 +112,7 @@ def write_record(out_dir, config: safe_core.Config, splits: safe_data.Splits, re
         "seconds": sum(row["seconds"] for row in result["history"]),
         **machine(),
         "sentences": sentences_fingerprint(splits.class_names, config),
-        "commit": git.stdout.strip() or None,
+        "commit": commit(),
         "code": code_fingerprint(config.fusion),
         "date": time.strftime("%Y-%m-%d", time.gmtime()),
     }
@@ -165,6 +170,123 @@ def run(config: safe_core.Config, *, out_dir=None, resume: bool = False) -> None
         print(summary(record), f"\nin {out_dir}")
     if size > 1:
         dist.destroy_process_group()
+
+
+# ------------------------------------------------------------------------------------------------ studies
+
+T_95 = {2: 12.706, 3: 4.303, 4: 3.182, 5: 2.776, 6: 2.571, 7: 2.447, 8: 2.365, 9: 2.306, 10: 2.262}  # of n values
+
+
+def load_run(folder: Path) -> dict:
+    """A record with its `predictions` and where it lies, relative to the project (`path`)."""
+    path = folder.relative_to(HERE) if folder.is_relative_to(HERE) else folder
+    record = json.loads((folder / "record.json").read_text())
+    return record | {"predictions": pd.read_csv(folder / "predictions.csv"), "path": str(path)}
+
+
+def study(rows: dict[str, dict], *, dataset: str, data_root=None, preset=None, seeds=3, rerun=False) -> dict:
+    """{row: runs}, one run per seed, of each row's configuration fields.
+
+    Runs come from their committed records; rows that have none stay empty. With rerun they are trained, into
+    runs/, where an interrupted study continues. ValueError if the records are not all about the same recordings.
+    """
+    found = {}
+    for row, fields in rows.items():
+        found[row] = []
+        for seed in range(seeds):
+            config = safe_core.configure(preset, **{"dataset": dataset, "data_root": data_root, "seed": seed} | fields)
+            folder = record_dir(config)
+            if rerun:
+                folder = HERE / "runs" / folder.relative_to(HERE / "results")
+                if not (folder / "record.json").exists():
+                    train(config, folder, resume=True)
+            if (folder / "record.json").exists():
+                found[row].append(load_run(folder))
+    data = {run["data"]["fingerprint"] for runs in found.values() for run in runs}
+    if len(data) > 1:
+        raise ValueError(f"records of {dataset} are about {len(data)} different data sets: retrain with rerun=True")
+    return found
+
+
+def mean_and_interval(values) -> tuple[float, float]:
+    """(mean, half width of its 95 % interval by Student's t; nan of a single value)."""
+    values = np.asarray(values, dtype=float)
+    half = T_95[len(values)] * values.std(ddof=1) / np.sqrt(len(values)) if len(values) > 1 else np.nan
+    return values.mean(), half
+
+
+def difference(runs: list[dict], against: list[dict], *, hits="correct") -> tuple[float, float, int]:
+    """(mean, half width of its 95 % interval, number of seeds) of top-1 differences in percentage points, paired.
+
+    Pairs are runs of the same seed on the same test recordings. The interval joins two sources of chance: the seed
+    (Student's t over the seeds' differences) and the choice of test recordings (1.96 standard errors of a paired
+    bootstrap over recordings, of the differences averaged over seeds). One pair has no interval.
+    """
+    pairs = {run["config"]["seed"]: [run] for run in runs}
+    for run in against:
+        pairs.setdefault(run["config"]["seed"], []).append(run)
+    pairs = [pair for _, pair in sorted(pairs.items()) if len(pair) == 2]
+    if not pairs:
+        return np.nan, np.nan, 0
+    if any((a["predictions"].name != b["predictions"].name).any() for a, b in pairs):
+        raise ValueError(f"{pairs[0][0]['path']} and {pairs[0][1]['path']} tested different recordings")
+    gains = np.array([100 * (a["predictions"][hits].astype(float) - b["predictions"][hits].astype(float))
+                      for a, b in pairs])  # [seeds, recordings]  # fmt: skip
+    mean, by_seed = mean_and_interval(gains.mean(axis=1))
+    rng, each = np.random.default_rng(0), gains.mean(axis=0)
+    draws = [each[rng.integers(len(each), size=len(each))].mean() for _ in range(2000)]
+    return mean, float(np.hypot(by_seed, 1.96 * np.std(draws))), len(pairs)
+
+
+def effect_table(found: dict, *, baseline: str) -> pd.DataFrame:
+    """One line per row of a study: accuracy with its interval over seeds, and the paired difference to `baseline`."""
+    lines = {}
+    for row, runs in found.items():
+        line = {"seeds": len(runs)}
+        if runs:
+            line["top-1 [%]"], line["±"] = mean_and_interval([run["test"]["top1"] for run in runs])
+            line["sd"] = np.std([run["test"]["top1"] for run in runs], ddof=1) if len(runs) > 1 else np.nan
+        if runs and row != baseline:
+            line["difference"], line["± difference"], _ = difference(runs, found[baseline])
+            line["effect"] = effect(line["difference"], line["± difference"])
+        lines[row] = line
+    columns = ["seeds", "top-1 [%]", "±", "sd", "difference", "± difference", "effect"]
+    return pd.DataFrame.from_dict(lines, orient="index").reindex(columns=columns)
+
+
+def effect(mean: float, half: float) -> str:
+    """In words: an effect is measurable if its 95 % interval excludes zero."""
+    if np.isnan(half):
+        return "one seed: no interval" if np.isfinite(mean) else "not run"
+    return "no measurable effect" if abs(mean) <= half else "better" if mean > 0 else "worse"
+
+
+def show_study(table: pd.DataFrame, *, title: str, origin: str) -> plt.Figure:
+    """Differences to the baseline with their 95 % intervals; grey where the interval holds zero."""
+    rows = table[table.difference.notna()][::-1]
+    fig, ax = plt.subplots(figsize=(7.5, 0.38 * len(rows) + 1.3))
+    for y, (_, row) in enumerate(rows.iterrows()):
+        colour = {"better": EVENT, "worse": RGB}.get(row.effect, "0.55")
+        ax.errorbar(row.difference, y, xerr=row["± difference"], fmt="o", color=colour, capsize=3)
+    ax.axvline(0, color="0.3", lw=1)
+    ax.set_yticks(range(len(rows)), rows.index, fontsize="small")
+    ax.set(xlabel="difference in top-1 accuracy [percentage points], 95 % interval", ylim=(-0.6, len(rows) - 0.4))
+    ax.set_title(f"{title} ({origin} data)")
+    ax.grid(axis="y", visible=False)
+    fig.tight_layout()
+    return fig
+
+
+def draws(folder: Path, count: int) -> dict:
+    """Test accuracy of the checkpoint in a run's folder over `count` draws of its random test frames."""
+    model, about = safe_core.load_model(folder / "best.safetensors")
+    config = model.config
+    if config.test_frames != "random":
+        raise ValueError(f"{folder}: test_frames={config.test_frames!r} always draws the same; expected 'random'")
+    splits = safe_data.open_dataset(**safe_data.options(config))
+    scores = safe_released.evaluate(model, splits, draws=count)
+    return {"top1": [score["top1"] for score in scores], "data": splits.facts, "code": code_fingerprint(config.fusion),
+            "commit": commit(), "date": time.strftime("%Y-%m-%d", time.gmtime())} | machine()  # fmt: skip
 
 
 # ------------------------------------------------------------------------------------------------ figures
@@ -357,9 +479,10 @@ class Progress:
 
 
 def main() -> None:
-    """`summary RUN`: what the run in folder RUN gave and where its files are; `picture FILE`: the README's picture."""
+    """`summary RUN`: what the run in folder RUN gave and where its files are; `draws RUN`: 20 random draws of the test
+    frames of its model, into draws.json beside its record; `picture FILE`: the README's picture."""
     parser = argparse.ArgumentParser(prog="safe_book", description=main.__doc__)
-    parser.add_argument("command", choices=["summary", "picture"])
+    parser.add_argument("command", choices=["summary", "draws", "picture"])
     parser.add_argument("path", type=Path)
     options = parser.parse_args()
     if options.command == "picture":
@@ -369,6 +492,10 @@ def main() -> None:
     run = options.path
     if not (run / "record.json").exists():
         raise SystemExit(f"{run / 'record.json'}: no run record; `make train` and notebooks/train.ipynb write one")
+    if options.command == "draws":
+        text = json.dumps(draws(run, 20), indent=1)
+        safe_core.write_atomically(run / "draws.json", lambda p: p.write_text(text))
+        return
     print(summary(json.loads((run / "record.json").read_text())))
     for name, file in (("executed notebook", "train.ipynb"), ("run record", "record.json"),
                        ("predictions", "predictions.csv"), ("checkpoint", "best.safetensors")):  # fmt: skip
