@@ -1,0 +1,218 @@
+"""Records, studies and their statistics, and the data that the book's pages stand on."""
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import open_clip
+import pandas as pd
+import pytest
+
+import safe_book
+import safe_data
+import safe_released
+from safe_core import Config, configure
+
+ROOT = Path(__file__).resolve().parents[1]
+RECORDS = sorted((ROOT / "results").glob("*/*/*/seed*/record.json"))
+
+
+# ------------------------------------------------------------------------------------------------ names of runs
+
+
+@pytest.mark.parametrize(("fields", "name"), [
+    ({}, "sample/hardvs/base/seed0"),
+    (dict(seed=3, workers=7), "sample/hardvs/base/seed3"),
+    (dict(use_text=False, frames=5), "sample/hardvs/frames=5,use_text=False/seed0"),
+    (dict(prompt_file="book/prompts/hardvs.json"), "sample/hardvs/prompt_file=hardvs/seed0"),
+    (dict(prompt="A photo of a {}"), "sample/hardvs/prompt=A-photo-of-a/seed0"),
+    (safe_released.RELEASED, "sample/hardvs/as_released/seed0"),
+    (dict(data_root="/data/HARDVS"), "real/hardvs/base/seed0"),
+    (dict(data_root="/data/HARDVS", frames=3), "real/hardvs/frames=3/seed0"),
+])  # fmt: skip
+def test_a_run_is_named_by_what_sets_it_apart_from_its_preset(fields, name):
+    assert safe_book.record_dir(configure(**fields)) == ROOT / "results" / name
+
+
+def test_code_fingerprint_sees_code_not_comments(tmp_path, monkeypatch):
+    for module in ("safe_core", "safe_data", "safe_sample", "safe_released"):
+        (tmp_path / f"{module}.py").write_text('"""What it is."""\nx = 1  # one\n')
+    monkeypatch.setattr(safe_book, "HERE", tmp_path)
+
+    def fingerprint(fusion="paper"):
+        safe_book.code_fingerprint.cache_clear()
+        return safe_book.code_fingerprint(fusion)
+
+    before, released = fingerprint(), fingerprint("released")
+    (tmp_path / "safe_data.py").write_text('"""Other words."""\n\nx = 1\n')
+    assert fingerprint() == before
+    (tmp_path / "safe_released.py").write_text("x = 2\n")
+    assert fingerprint() == before and fingerprint("released") != released
+    (tmp_path / "safe_data.py").write_text("x = 2\n")
+    assert fingerprint() != before
+    safe_book.code_fingerprint.cache_clear()
+
+
+# ------------------------------------------------------------------------------------------------ statistics
+
+
+def run(seed, correct, names=None):
+    table = pd.DataFrame({"name": names or [f"r{i}" for i in range(len(correct))], "correct": correct, "label": 0})
+    return {"config": {"seed": seed}, "predictions": table, "path": f"seed{seed}",
+            "test": {"top1": 100 * np.mean(correct)}}  # fmt: skip
+
+
+def test_difference_is_paired_by_seed():
+    ours = [run(0, [True, True, True, False]), run(1, [True, True, False, False]), run(7, [True] * 4)]
+    theirs = [run(1, [True, False, False, False]), run(0, [True, True, False, False])]
+    mean, half, count = safe_book.difference(ours, theirs)
+    assert (mean, count) == (25, 2)  # both seeds gain one of four recordings, seed 7 has no partner
+    assert half > 0  # the seeds agree, the recordings do not
+    assert safe_book.difference(theirs, ours)[0] == -25
+
+
+def test_difference_without_partner_or_interval_says_so():
+    mean, half, count = safe_book.difference([run(0, [True])], [run(1, [True])])
+    assert np.isnan(mean) and np.isnan(half) and count == 0
+    assert safe_book.effect(mean, half) == "not run"
+    mean, half, _ = safe_book.difference([run(0, [True, True])], [run(0, [True, False])])
+    assert mean == 50 and np.isnan(half)
+    assert safe_book.effect(mean, half) == "one seed: no interval"
+
+
+def test_other_recordings_are_not_compared():
+    with pytest.raises(ValueError, match="seed0 and seed0 tested different recordings"):
+        safe_book.difference([run(0, [True, True])], [run(0, [True, True], names=["r0", "r2"])])
+
+
+@pytest.mark.parametrize(("gain", "low", "high"), [(0.0, 0.93, 1.0), (6.0, 0.93, 1.0)])
+def test_the_interval_holds_the_truth_as_often_as_it_says(gain, low, high):
+    """Simulated studies: each recording has a difficulty, each seed shifts the accuracy by 1.5 points."""
+    rng, held, studies = np.random.default_rng(0), 0, 150
+    for _ in range(studies):
+        difficulty = rng.uniform(0.3, 0.9, size=400)
+        ours, theirs = ([run(s, rng.random(400) < difficulty + shift / 100 + rng.normal(0, 0.015)) for s in range(3)]
+                        for shift in (gain, 0.0))  # fmt: skip
+        mean, half, _ = safe_book.difference(ours, theirs)
+        held += abs(mean - gain) <= half
+    assert low <= held / studies <= high
+
+
+@pytest.mark.parametrize(("mean", "half", "words"), [
+    (2.0, 1.9, "better"), (-2.0, 1.9, "worse"), (2.0, 2.0, "no measurable effect"), (0.0, 0.0, "no measurable effect"),
+])  # fmt: skip
+def test_an_effect_is_what_excludes_zero(mean, half, words):
+    assert safe_book.effect(mean, half) == words
+
+
+# ------------------------------------------------------------------------------------------------ studies
+
+
+def write(folder, seed, fingerprint="f"):
+    folder.mkdir(parents=True)
+    record = {"config": {"seed": seed, "fusion": "paper"}, "data": {"fingerprint": fingerprint}, "test": {"top1": 50.0}}
+    (folder / "record.json").write_text(json.dumps(record))
+    (folder / "predictions.csv").write_text("name,label,p,correct\na,0,0.9,True\nb,1,0.2,False\n")
+
+
+def test_a_study_shows_committed_records_and_leaves_missing_rows_empty(tmp_path, monkeypatch):
+    monkeypatch.setattr(safe_book, "HERE", tmp_path)
+    write(tmp_path / "results" / "sample" / "hardvs" / "base" / "seed0", 0)
+    write(tmp_path / "results" / "sample" / "hardvs" / "base" / "seed1", 1)
+    found = safe_book.study({"full": {}, "no text": {"use_text": False}}, dataset="hardvs", seeds=3)
+    assert [r["config"]["seed"] for r in found["full"]] == [0, 1] and found["no text"] == []
+    table = safe_book.effect_table(found, baseline="full")
+    assert table.loc["full", "top-1 [%]"] == 50 and table.loc["no text"].drop("seeds").isna().all()
+
+
+def test_records_about_different_data_are_not_shown_together(tmp_path, monkeypatch):
+    monkeypatch.setattr(safe_book, "HERE", tmp_path)
+    write(tmp_path / "results" / "sample" / "hardvs" / "base" / "seed0", 0)
+    write(tmp_path / "results" / "sample" / "hardvs" / "use_text=False" / "seed0", 0, "another")
+    with pytest.raises(ValueError, match="2 different data sets: retrain with rerun=True"):
+        safe_book.study({"full": {}, "no text": {"use_text": False}}, dataset="hardvs")
+
+
+def test_rerun_trains_and_goes_on_where_it_was(tmp_path, monkeypatch):
+    """The committed record is not touched; a finished run is not trained twice."""
+    monkeypatch.setattr(safe_book, "HERE", tmp_path)
+    monkeypatch.setattr(safe_book, "code_fingerprint", lambda fusion: "code")
+    monkeypatch.setenv("SAFE_CACHE", str(tmp_path / "cache"))
+    rows = {"tiny": dict(sample_train_per_class=2, sample_test_per_class=1, epochs=1, batch_size=8, val_fraction=0.5)}
+    first = safe_book.study(rows, dataset="hardvs", seeds=1, rerun=True)["tiny"][0]
+    file = tmp_path / first["path"] / "record.json"
+    assert file.is_relative_to(tmp_path / "runs") and not (tmp_path / "results").exists()
+    assert len(first["predictions"]) == first["data"]["test"] == 24
+    before = file.stat().st_mtime_ns
+    again = safe_book.study(rows, dataset="hardvs", seeds=1, rerun=True)["tiny"][0]
+    assert file.stat().st_mtime_ns == before and again["test"] == first["test"]
+
+
+@pytest.mark.parametrize("file", RECORDS, ids=lambda f: str(f.parent.relative_to(ROOT / "results")))
+def test_committed_records_lie_where_their_configuration_says_and_agree_with_their_predictions(file):
+    record = safe_book.load_run(file.parent)
+    config = Config(**record["config"])
+    assert safe_book.record_dir(config) == file.parent
+    assert record["data"]["origin"] == file.relative_to(ROOT / "results").parts[0]
+    assert 100 * record["predictions"].correct.mean() == pytest.approx(record["test"]["top1"], abs=1e-3)
+    assert len(record["predictions"]) == record["data"]["test"] and record["commit"] and record["code"]
+
+
+def test_committed_records_of_one_data_set_are_about_the_same_data():
+    by_data = {}
+    for file in RECORDS:
+        record = json.loads(file.read_text())
+        config = record["config"]
+        key = config["dataset"], config["sample_train_per_class"], config["sample_test_per_class"]
+        by_data.setdefault(key, set()).add(record["data"]["fingerprint"])
+    assert by_data and all(len(fingerprints) == 1 for fingerprints in by_data.values())
+
+
+# ------------------------------------------------------------------------------------------------ the book's data
+
+
+def table(name):
+    return list(csv.DictReader((ROOT / "book" / name).open()))
+
+
+def test_deviations_are_what_the_released_preset_is_made_of():
+    rows = {row["id"]: row for row in table("deviations.csv")}
+    assert all(row["topic"] and row["code"] and row["verified"] for row in rows.values())
+    switched = {}
+    for name, row in rows.items():
+        if name != "all":
+            switched |= json.loads(row["fields"])
+            configure("paper", **json.loads(row["fields"]))
+    expected = safe_released.RELEASED | {"joint_block": True, "value_from_key": True}  # both are in fusion="released"
+    assert switched == {k: v for k, v in expected.items() if k not in ("prompt", "val_fraction")}
+
+
+def test_claims_are_numbers_of_the_paper_with_the_run_that_would_show_them():
+    rows = table("claims.csv")
+    ids = [row["id"] for row in rows]
+    assert len(set(ids)) == len(ids)
+    for row in rows:
+        assert row["where"] and set(row["against"].split()) <= set(ids)
+        assert (row["value"] == "") == (row["metric"] == "contradiction")
+        if row["metric"] != "contradiction":
+            float(row["value"])
+        if row["fields"]:
+            assert row["system"] == "SAFE" and row["metric"] == "top1"
+            configure("paper", dataset=row["dataset"], **json.loads(row["fields"]))
+    assert sum(row["metric"] == "contradiction" for row in rows) == 6
+
+
+@pytest.mark.parametrize("dataset", ["hardvs", "pokerevent"])
+def test_every_class_has_its_sentence_and_three_rewrites_for_clip(dataset):
+    names = safe_data.distinct(safe_data.class_names(dataset, ROOT))
+    file = ROOT / "book" / "prompts" / f"{dataset}.json"
+    assert list(json.loads(file.read_text())) == names
+    sentences = safe_data.prompt_sentences(names, configure(dataset=dataset, prompt_file=str(file)))
+    template = safe_data.prompt_sentences(names, configure(dataset=dataset))
+    assert [s[0] for s in sentences] == [t[0] for t in template] and min(map(len, sentences)) >= 4
+    everything = sum(sentences, [])
+    assert len({s.casefold() for s in everything}) == len(everything)
+    tokens = open_clip.get_tokenizer("ViT-B-16")(everything)
+    ends = tokens.argmax(dim=1)
+    assert tokens.shape[1] == 77 and (ends < 76).all()  # none was cut: the tokenizer puts a cut one's end last
