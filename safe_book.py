@@ -184,6 +184,14 @@ def load_run(folder: Path) -> dict:
     return record | {"predictions": pd.read_csv(folder / "predictions.csv"), "path": str(path)}
 
 
+def records(fields: dict, *, dataset: str, origin: str, seeds=None) -> list[dict]:
+    """The committed runs of a configuration, by seed: all there are, or those of range(seeds)."""
+    preset = {"sample": {"preset": "sample"}, "real": {"preset": "paper", "data_root": "-"}}[origin]
+    config = safe_core.configure(**preset, dataset=dataset, **fields)
+    folders = sorted(record_dir(config).parent.glob("seed*"), key=lambda folder: int(folder.name[4:]))
+    return [load_run(f) for f in folders if seeds is None or int(f.name[4:]) < seeds]
+
+
 def study(rows: dict[str, dict], *, dataset: str, data_root=None, preset=None, seeds=3, rerun=False) -> dict:
     """{row: runs}, one run per seed, of each row's configuration fields.
 
@@ -213,6 +221,16 @@ def mean_and_interval(values) -> tuple[float, float]:
     values = np.asarray(values, dtype=float)
     half = T_95[len(values)] * values.std(ddof=1) / np.sqrt(len(values)) if len(values) > 1 else np.nan
     return values.mean(), half
+
+
+def expected_hours(fields: list[dict]) -> float:
+    """Hours that runs of these configurations take one after another, by the recorded runs of their data sets."""
+    recorded = {}
+    for file in (HERE / "results").glob("*/*/*/seed*/record.json"):
+        record = json.loads(file.read_text())
+        recorded.setdefault((record["data"]["origin"], record["config"]["dataset"]), []).append(record["seconds"])
+    keys = [("real" if f.get("data_root") else "sample", f["dataset"]) for f in fields]
+    return sum(np.mean(recorded.get(key, np.nan)) for key in keys) / 3600
 
 
 def difference(runs: list[dict], against: list[dict], *, hits="correct") -> tuple[float, float, int]:
@@ -287,6 +305,119 @@ def draws(folder: Path, count: int) -> dict:
     scores = safe_released.evaluate(model, splits, draws=count)
     return {"top1": [score["top1"] for score in scores], "data": splits.facts, "code": code_fingerprint(config.fusion),
             "commit": commit(), "date": time.strftime("%Y-%m-%d", time.gmtime())} | machine()  # fmt: skip
+
+
+# ------------------------------------------------------------------------------------------------ claims
+
+EPSILON = 1.0  # percentage points: the paper gives no variance of its own
+NEEDED = {"hardvs": "HARDVS", "pokerevent": "PokerEvent"}
+
+
+def claims() -> pd.DataFrame:
+    """book/claims.csv by id: every number of the paper; `fields` is the configuration that would show it, if any."""
+    table = pd.read_csv(HERE / "book" / "claims.csv", keep_default_na=False).set_index("id")
+    table["value"] = pd.to_numeric(table["value"])  # nan where two claims contradict each other
+    table["fields"] = [json.loads(text) if text else None for text in table["fields"]]
+    return table
+
+
+def deviations() -> pd.DataFrame:
+    """book/deviations.csv by id: where the released code differs from the paper, how that is known, how to switch it.
+
+    `sample_fields`: instead of `fields`, where the sample has nothing to switch; `samples`: those on which it is run.
+    """
+    return pd.read_csv(HERE / "book" / "deviations.csv", keep_default_na=False).set_index("id")
+
+
+def studies(dataset: str, origin: str) -> dict[str, dict[str, dict]]:
+    """{study: {row: configuration fields}}: the paper's tables as its claims have them, and what goes beyond."""
+    rewritten = {"prompt_file": f"book/prompts/{dataset}.json"}
+    full = {"event_windows": "afe"} | rewritten
+    found = {}
+    for _, claim in claims().iterrows():
+        if claim.dataset == dataset and isinstance(claim.fields, dict) and claim["where"].startswith("Table"):
+            found.setdefault(claim["where"].lower().replace(" ", ""), {})[claim.setting or claim.system] = claim.fields
+    found["paper_vs_code"] = {"as the paper describes it": {}}
+    for name, row in deviations().iterrows():
+        if origin == "real" or dataset in row.samples.split():
+            text = row.sample_fields if origin == "sample" and row.sample_fields else row.fields
+            found["paper_vs_code"][row.topic] = safe_released.RELEASED if name == "all" else json.loads(text)
+    found["steps"] = {"template": {}, "+ rewritten prompts": rewritten, "+ AFE": full}
+    found["no_text"] = {"with text": full, "without text": {"event_windows": "afe", "use_text": False}}
+    found["resnet_backbone"] = {"CLIP": full, "ResNet": full | {"vision_tower": "resnet"}}
+    found["no_cross_attention"] = {"with cross-attention": full, "without": full | {"use_cross_attention": False}}
+    found["modalities"] = {
+        f"{name}, {'with' if text else 'without'} text": ({} if text else {"use_text": False}) | fields
+        for text in (True, False)
+        for name, fields in (("RGB and events", {}), ("RGB", {"modality": "rgb"}), ("events", {"modality": "event"}))
+    }
+    found["dataset_size"] = {f"{share} %": {"train_fraction": share / 100} if share < 100 else {}
+                             for share in (5, 10, 25, 50, 100)}  # fmt: skip
+    found["backbones"] = {
+        f"{name}, {way}": ({} if tower == "clip" else {"vision_tower": tower}) | fields
+        for name, tower in (("CLIP", "clip"), ("plain ViT", "vit"), ("ResNet", "resnet"))
+        for way, fields in (("fine-tuned", {}), ("frozen", {"freeze_vision": True}), ("scratch", {"pretrained": False}))
+    }
+    return found
+
+
+def ledger() -> pd.DataFrame:
+    """Every claim beside our runs of it: real data where there are records, else the sample, else why there are none.
+
+    The verdict follows a rule fixed before the runs. Real data: `reproduced` if the mean over seeds lies within
+    max(EPSILON, half width of its 95 % interval) of the paper's number. Sample: never the number, only the direction of
+    the difference to the claim named `against`; without one, or without a record, what would be needed.
+    """
+    table, lines = claims(), {}
+    for name, claim in table.iterrows():
+        line = {"where": claim["where"], "dataset": claim.dataset, "system": claim.system, "setting": claim.setting,
+                "metric": claim.metric, "paper": claim.value, "unit": claim.unit}  # fmt: skip
+        if claim.metric == "contradiction":
+            line["verdict"] = "the paper contradicts itself"
+        elif claim.system not in ("", "SAFE"):
+            line["verdict"] = "not run: another method"
+        else:
+            line |= evidence(claim, table)
+        lines[name] = line
+    columns = ["where", "dataset", "system", "setting", "metric", "paper", "unit", "ours", "±", "seeds", "origin",
+               "paper difference", "difference", "± difference", "verdict", "record", "commit", "code"]  # fmt: skip
+    return pd.DataFrame.from_dict(lines, orient="index").reindex(columns=columns).rename_axis("claim")
+
+
+def evidence(claim: pd.Series, table: pd.DataFrame) -> dict:
+    """What our records say about one claim of the ledger."""
+    missing = {"verdict": f"not run: needs {NEEDED[claim.dataset]}"}
+    if not isinstance(claim.fields, dict):
+        return missing
+    other = table.loc[claim.against] if claim.against else None
+    gap = claim.value - other.value if other is not None else np.nan
+    for origin in ("real", "sample"):
+        runs = records(claim.fields, dataset=claim.dataset, origin=origin)
+        if not runs:
+            continue
+        mean, half = mean_and_interval([run["test"]["top1"] for run in runs])
+        stale = any(run["code"] != code_fingerprint(run["config"]["fusion"]) for run in runs)
+        line = missing | {"ours": mean, "±": half, "seeds": len(runs), "origin": origin, "paper difference": gap,
+                          "record": str(Path(runs[0]["path"]).parent), "commit": runs[0]["commit"],
+                          "code": "older" if stale else "current"}  # fmt: skip
+        if other is not None:
+            against = records(other.fields, dataset=other.dataset, origin=origin)
+            line["difference"], line["± difference"], pairs = difference(runs, against)
+        if origin == "real":
+            near = abs(mean - claim.value) <= np.nanmax([EPSILON, half])
+            line["verdict"] = "reproduced" if near else "not reproduced"
+        elif other is not None and pairs:
+            line["verdict"] = direction(gap, line["difference"], line["± difference"])
+        return line
+    return missing
+
+
+def direction(paper: float, mean: float, half: float) -> str:
+    """Verdict of a difference on the sample: of an effect that is not measurable, nothing is claimed."""
+    seen = effect(mean, half)
+    if seen in ("better", "worse"):
+        return "same direction" if (mean > 0) == (paper > 0) else "opposite"
+    return seen
 
 
 # ------------------------------------------------------------------------------------------------ figures
@@ -478,13 +609,36 @@ class Progress:
             self.handle.update(Pretty(""))
 
 
+def keep(folder: Path) -> Path:
+    """Copies a run's record and predictions to where committed ones lie; returns that place."""
+    record = json.loads((folder / "record.json").read_text())
+    place = record_dir(safe_core.Config(**record["config"]))
+    place.mkdir(parents=True, exist_ok=True)
+    for name in ("predictions.csv", "record.json"):  # the record last: where it is, the run is whole
+        content = (folder / name).read_bytes()
+        safe_core.write_atomically(place / name, lambda p, content=content: p.write_bytes(content))
+    return place
+
+
 def main() -> None:
-    """`summary RUN`: what the run in folder RUN gave and where its files are; `draws RUN`: 20 random draws of the test
-    frames of its model, into draws.json beside its record; `picture FILE`: the README's picture."""
-    parser = argparse.ArgumentParser(prog="safe_book", description=main.__doc__)
-    parser.add_argument("command", choices=["summary", "draws", "picture"])
-    parser.add_argument("path", type=Path)
+    """Run records and what is made of them."""
+    parser = argparse.ArgumentParser(prog="python -m safe_book", description=main.__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    for name, path, text in (
+        ("summary", "RUN", "what the run in folder RUN gave and where its files are"),
+        ("keep", "RUN", "copy the record of the run in folder RUN to results/"),
+        ("draws", "RUN", "test 20 random draws of the test frames, into draws.json beside the record in folder RUN"),
+        ("picture", "FILE", "the README's picture of the sample world"),
+    ):
+        commands.add_parser(name, help=text).add_argument("path", metavar=path, type=Path)
+    options = commands.add_parser("ledger", help="every claim of the paper beside our runs")
+    options.add_argument("--format", choices=["text", "csv"], default="text")
     options = parser.parse_args()
+    if options.command == "ledger":
+        table, shown = ledger(), ["where", "paper", "unit", "ours", "±", "seeds", "origin", "verdict"]
+        text = table[shown].to_string(na_rep="", float_format="{:.5g}".format)
+        print(table.to_csv(float_format="%.5g") if options.format == "csv" else text)
+        return
     if options.command == "picture":
         style()
         sample_picture().savefig(options.path, dpi=80)
@@ -495,6 +649,9 @@ def main() -> None:
     if options.command == "draws":
         text = json.dumps(draws(run, 20), indent=1)
         safe_core.write_atomically(run / "draws.json", lambda p: p.write_text(text))
+        return
+    if options.command == "keep":
+        print(keep(run))
         return
     print(summary(json.loads((run / "record.json").read_text())))
     for name, file in (("executed notebook", "train.ipynb"), ("run record", "record.json"),

@@ -1,0 +1,75 @@
+# The whole study. Targets are what a reader asks for, not files:
+#
+#     snakemake --cores 2                    everything, on the samples (make reproduce)
+#     snakemake --cores 2 table4             one table
+#     snakemake -n                           what would run, and about how long it takes
+#     snakemake --cores 8 table4 --config hardvs=/data/HARDVS pokerevent=/data/PokerEvent
+#     snakemake --profile profiles/slurm --config hardvs=/data/HARDVS processes=4
+#
+# A run is one call of safe_core.py; its result is its record under results/. A record that is there is kept: delete it to
+# have it made again. An interrupted sweep goes on where it was, an interrupted run at its last epoch.
+import json
+import os
+import sys
+
+sys.path.insert(0, workflow.basedir)
+import safe_book
+import safe_core
+
+ROOTS = {d: config.get(d) for d in ("hardvs", "pokerevent")}
+SEEDS = config.get("seeds", 3)  # of each row
+MORE_SEEDS = config.get("more_seeds", 5)  # of the headline rows, and where effects are small
+PROCESSES = config.get("processes", 1)  # GPUs of a run, through torchrun
+
+# record -> configuration fields, and target -> records
+RUNS, TARGETS = {}, {}
+for dataset in ("hardvs", "pokerevent"):
+    studies = safe_book.studies(dataset, "real" if ROOTS[dataset] else "sample")
+    for name, rows in studies.items():
+        for fields in rows.values():
+            for seed in range(MORE_SEEDS if name in ("steps", "paper_vs_code") else SEEDS):
+                run = safe_core.configure(None, **{"dataset": dataset, "data_root": ROOTS[dataset], "seed": seed} | fields)
+                record = os.path.relpath(safe_book.record_dir(run) / "record.json", workflow.basedir)
+                RUNS[record] = {"dataset": dataset, "data_root": ROOTS[dataset], "seed": seed} | fields
+                TARGETS.setdefault(name, []).append(record)
+
+
+def options(record):
+    """Command-line options of a run."""
+    words = []
+    for field, value in RUNS[record].items():
+        option = "--" + field.replace("_", "-")
+        if isinstance(value, bool):
+            words.append(option if value else "--no-" + option[2:])
+        elif value is not None:
+            words += [option, f"'{value}'"]
+    return " ".join(words)
+
+
+if {"-n", "--dry-run", "--dryrun"} & set(sys.argv):
+    asked = [name for name in TARGETS if name in sys.argv] or list(TARGETS)
+    missing = {record for name in asked for record in TARGETS[name] if not os.path.exists(record)}
+    hours = safe_book.expected_hours([RUNS[record] for record in missing])
+    print(f"{len(missing)} runs to make, {hours:.1f} hours divided by the runs side by side", file=sys.stderr)
+
+
+rule all:
+    input: sorted(RUNS)
+
+
+for name, records in TARGETS.items():
+    rule:
+        name: name
+        input: records
+
+
+rule run:
+    output: "results/{run}/record.json"
+    params:
+        options=lambda wildcards, output: options(output[0]),
+        python=f"{sys.executable} -m torch.distributed.run --nproc-per-node {PROCESSES}" if PROCESSES > 1 else sys.executable,
+    threads: 1
+    resources: gpu=PROCESSES
+    shell:
+        "OMP_NUM_THREADS={threads} TQDM_DISABLE=1 {params.python} safe_core.py {params.options} "
+        "--out-dir 'runs/{wildcards.run}' --resume && {sys.executable} -m safe_book keep 'runs/{wildcards.run}'"
