@@ -1,10 +1,9 @@
 # The whole study. Targets are what a reader asks for, not files:
 #
-#     snakemake --cores 2                    everything, on the samples (make reproduce)
+#     snakemake --cores 2                    everything, on the samples
 #     snakemake --cores 2 table4             one table
 #     snakemake -n                           what would run, and about how long it takes
 #     snakemake --cores 8 table4 --config hardvs=/data/HARDVS pokerevent=/data/PokerEvent
-#     snakemake --profile profiles/slurm --config hardvs=/data/HARDVS processes=4
 #
 # A run is one call of safe_core.py; its result is its record under results/. A record that is there is kept: delete it to
 # have it made again. An interrupted sweep goes on where it was, an interrupted run at its last epoch.
