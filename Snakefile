@@ -26,7 +26,8 @@ for dataset in ("hardvs", "pokerevent"):
     studies = safe_book.studies(dataset, "real" if ROOTS[dataset] else "sample")
     for name, rows in studies.items():
         for fields in rows.values():
-            for seed in range(MORE_SEEDS if name in ("steps", "paper_vs_code") else SEEDS):
+            more = name == "paper_vs_code" or fields in studies["steps"].values()
+            for seed in range(MORE_SEEDS if more else SEEDS):
                 run = safe_core.configure(None, **{"dataset": dataset, "data_root": ROOTS[dataset], "seed": seed} | fields)
                 record = os.path.relpath(safe_book.record_dir(run) / "record.json", workflow.basedir)
                 RUNS[record] = {"dataset": dataset, "data_root": ROOTS[dataset], "seed": seed} | fields

@@ -2,6 +2,9 @@
 
 import csv
 import json
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -167,6 +170,59 @@ def test_committed_records_of_one_data_set_are_about_the_same_data():
         key = config["dataset"], config["sample_train_per_class"], config["sample_test_per_class"]
         by_data.setdefault(key, set()).add(record["data"]["fingerprint"])
     assert by_data and all(len(fingerprints) == 1 for fingerprints in by_data.values())
+
+
+# ------------------------------------------------------------------------------------------------ the ledger
+
+VERDICTS = {"reproduced", "not reproduced", "same direction", "opposite", "no measurable effect",
+            "one seed: no interval", "not run: needs HARDVS", "not run: needs PokerEvent", "not run: another method",
+            "the paper contradicts itself"}  # fmt: skip
+
+
+def test_every_claim_has_a_verdict_and_no_sample_stands_for_the_real_number():
+    table = safe_book.ledger()
+    assert list(table.index) == list(safe_book.claims().index)
+    assert set(table.verdict) <= VERDICTS
+    sample = table[table.origin == "sample"]
+    assert len(sample) and not sample.verdict.isin({"reproduced", "not reproduced"}).any()
+    assert (table.verdict[table["paper difference"].isna()].isin(VERDICTS - {"same direction", "opposite"})).all()
+
+
+@pytest.mark.parametrize(("accuracies", "verdict"), [
+    ([51.0, 51.5, 52.0], "reproduced"), ([55.0, 55.1, 55.2], "not reproduced"), ([52.01], "reproduced"),
+    ([52.03], "not reproduced"), ([45.0, 55.0, 56.0], "reproduced"),
+])  # fmt: skip
+def test_a_number_on_real_data_is_reproduced_within_a_point_or_its_interval(tmp_path, monkeypatch, accuracies, verdict):
+    """51.02 is the paper's for HARDVS without rewriting and AFE."""
+    claims = safe_book.claims()
+    monkeypatch.setattr(safe_book, "HERE", tmp_path)
+    monkeypatch.setattr(safe_book, "code_fingerprint", lambda fusion: "code")
+    for seed, top1 in enumerate(accuracies):
+        folder = tmp_path / "results" / "real" / "hardvs" / "base" / f"seed{seed}"
+        write(folder, seed)
+        record = json.loads((folder / "record.json").read_text()) | {"commit": "c", "code": "code"}
+        (folder / "record.json").write_text(json.dumps(record | {"test": {"top1": top1}}))
+    line = safe_book.evidence(claims.loc["s43-hardvs-base"], claims)
+    assert (line["verdict"], line["origin"], line["seeds"]) == (verdict, "real", len(accuracies))
+
+
+@pytest.mark.parametrize(("paper", "ours", "half", "verdict"), [
+    (-1.6, -3.0, 2.0, "same direction"), (-1.6, 3.0, 2.0, "opposite"), (-1.6, -3.0, 3.5, "no measurable effect"),
+])  # fmt: skip
+def test_on_the_sample_only_the_direction_of_a_measurable_effect_counts(paper, ours, half, verdict):
+    assert safe_book.direction(paper, ours, half) == verdict
+
+
+def test_the_sweep_knows_what_is_missing(tmp_path):
+    """A dry run without any record asks for every run of the table: eight rows, two of them with five seeds."""
+    for folder in ("book", "weights"):
+        shutil.copytree(ROOT / folder, tmp_path / folder)
+    for file in (ROOT / "Snakefile", *ROOT.glob("safe_*.py")):
+        shutil.copy(file, tmp_path)
+    command = [sys.executable, "-m", "snakemake", "-n", "--cores", "2", "table4"]
+    shown = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert "28 runs to make" in shown.stderr
+    assert "--no-use-cross-attention" in shown.stdout + shown.stderr
 
 
 # ------------------------------------------------------------------------------------------------ the book's data
