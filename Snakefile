@@ -50,7 +50,8 @@ if {"-n", "--dry-run", "--dryrun"} & set(sys.argv):
     asked = [name for name in TARGETS if name in sys.argv] or list(TARGETS)
     missing = {record for name in asked for record in TARGETS[name] if not os.path.exists(record)}
     hours = safe_book.expected_hours([RUNS[record] for record in missing])
-    print(f"{len(missing)} runs to make, {hours:.1f} hours divided by the runs side by side", file=sys.stderr)
+    hours = f"{hours:.1f} hours" if hours == hours else "an unknown time (no run is recorded)"
+    print(f"{len(missing)} runs to make: {hours} divided by the runs side by side", file=sys.stderr)
 
 
 rule all:

@@ -219,7 +219,7 @@ def test_the_sweep_knows_what_is_missing(tmp_path):
         shutil.copytree(ROOT / folder, tmp_path / folder)
     for file in (ROOT / "Snakefile", *ROOT.glob("safe_*.py")):
         shutil.copy(file, tmp_path)
-    command = [sys.executable, "-m", "snakemake", "-n", "--cores", "2", "table4"]
+    command = [sys.executable, "-m", "snakemake", "-n", "-p", "--cores", "2", "table4"]
     shown = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
     assert "28 runs to make" in shown.stderr
     assert "--no-use-cross-attention" in shown.stdout + shown.stderr
