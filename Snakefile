@@ -7,8 +7,8 @@
 #
 # A run is one call of safe_core.py; its result is its record under results/. A record that is there is kept: delete it to
 # have it made again. An interrupted sweep goes on where it was, an interrupted run at its last epoch.
-import json
 import os
+import shlex
 import sys
 
 sys.path.insert(0, workflow.basedir)
@@ -28,9 +28,10 @@ for dataset in ("hardvs", "pokerevent"):
         for fields in rows.values():
             more = name == "paper_vs_code" or fields in studies["steps"].values()
             for seed in range(MORE_SEEDS if more else SEEDS):
-                run = safe_core.configure(None, **{"dataset": dataset, "data_root": ROOTS[dataset], "seed": seed} | fields)
-                record = os.path.relpath(safe_book.record_dir(run) / "record.json", workflow.basedir)
-                RUNS[record] = {"dataset": dataset, "data_root": ROOTS[dataset], "seed": seed} | fields
+                run = {"dataset": dataset, "data_root": ROOTS[dataset], "seed": seed} | fields
+                place = safe_book.record_dir(safe_core.configure(None, **run))
+                record = os.path.relpath(place / "record.json", workflow.basedir)
+                RUNS[record] = run
                 TARGETS.setdefault(name, []).append(record)
 
 
@@ -42,7 +43,7 @@ def options(record):
         if isinstance(value, bool):
             words.append(option if value else "--no-" + option[2:])
         elif value is not None:
-            words += [option, f"'{value}'"]
+            words += [option, shlex.quote(str(value))]
     return " ".join(words)
 
 
@@ -68,9 +69,9 @@ rule run:
     output: "results/{run}/record.json"
     params:
         options=lambda wildcards, output: options(output[0]),
-        python=f"{sys.executable} -m torch.distributed.run --nproc-per-node {PROCESSES}" if PROCESSES > 1 else sys.executable,
+        launcher=f"-m torch.distributed.run --nproc-per-node {PROCESSES}" if PROCESSES > 1 else "",
     threads: 1
     resources: gpu=PROCESSES
     shell:
-        "OMP_NUM_THREADS={threads} TQDM_DISABLE=1 {params.python} safe_core.py {params.options} "
+        "OMP_NUM_THREADS={threads} TQDM_DISABLE=1 {sys.executable} {params.launcher} safe_core.py {params.options} "
         "--out-dir 'runs/{wildcards.run}' --resume && {sys.executable} -m safe_book keep 'runs/{wildcards.run}'"

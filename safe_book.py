@@ -63,15 +63,23 @@ def sentences_fingerprint(class_names: list[str], config: safe_core.Config) -> s
 
 
 def run_name(config: safe_core.Config) -> str:
-    """What sets a run apart from its preset, as a folder name: "base", "use_text=False", "augment=frame,frames=5"."""
-    preset = safe_core.configure("sample" if config.data_root is None else "paper", dataset=config.dataset)
-    here = {"data_root": config.data_root, "seed": config.seed, "workers": config.workers}  # not what is studied
-    preset = dataclasses.replace(preset, **here)
-    fields = {k: v for k, v in dataclasses.asdict(config).items() if v != getattr(preset, k)}
-    parts = []
-    if safe_released.RELEASED.items() <= fields.items():
-        parts, fields = ["as_released"], {k: v for k, v in fields.items() if k not in safe_released.RELEASED}
-    parts += [f"{k}={Path(v).stem if k == 'prompt_file' else v}" for k, v in fields.items()]
+    """What sets a run apart from its preset, as a folder name: "base", "use_text=False", "augment=frame,frames=5".
+
+    Its preset is that of its data, unless it is much nearer to another, which is then named: "preset=sample,epochs=12".
+    """
+    here = {name: getattr(config, name) for name in ("dataset", "data_root", "seed", "workers")}  # not what is studied
+    default = "sample" if config.data_root is None else "paper"
+    names = {}
+    for preset in sorted(safe_core.PRESETS, key=lambda preset: preset != default):
+        base = dataclasses.asdict(safe_core.configure(preset, **here))
+        fields = {k: v for k, v in dataclasses.asdict(config).items() if v != base[k]}
+        parts = [] if preset == default else [f"preset={preset}"]
+        if safe_released.RELEASED.items() <= fields.items():
+            parts.append("as_released")
+            fields = {k: v for k, v in fields.items() if k not in safe_released.RELEASED}
+        parts += [f"{k}={Path(v).stem if k == 'prompt_file' else v}" for k, v in fields.items()]
+        names[preset] = parts
+    parts = min(names.values(), key=len)
     return re.sub(r"[^\w.=,-]+", "-", ",".join(parts)).strip("-") or "base"
 
 
@@ -174,22 +182,32 @@ def run(config: safe_core.Config, *, out_dir=None, resume: bool = False) -> None
 
 # ------------------------------------------------------------------------------------------------ studies
 
-T_95 = {2: 12.706, 3: 4.303, 4: 3.182, 5: 2.776, 6: 2.571, 7: 2.447, 8: 2.365, 9: 2.306, 10: 2.262}  # of n values
+# Student's t of n values; beyond ten that of ten, which errs on the wide side
+T_95 = {2: 12.706, 3: 4.303, 4: 3.182, 5: 2.776, 6: 2.571, 7: 2.447, 8: 2.365, 9: 2.306, 10: 2.262}
 
 
 def load_run(folder: Path) -> dict:
-    """A record with its `predictions` and where it lies, relative to the project (`path`)."""
+    """A record with its `predictions` and where it lies (`path`). ValueError if sample and real data are mixed up."""
     path = folder.relative_to(HERE) if folder.is_relative_to(HERE) else folder
     record = json.loads((folder / "record.json").read_text())
+    check_origin(record, folder)
     return record | {"predictions": pd.read_csv(folder / "predictions.csv"), "path": str(path)}
 
 
-def records(fields: dict, *, dataset: str, origin: str, seeds=None) -> list[dict]:
-    """The committed runs of a configuration, by seed: all there are, or those of range(seeds)."""
+def check_origin(record: dict, place: Path) -> None:
+    """ValueError if a record of the sample would lie among those of real data, or the reverse."""
+    found, expected = record["data"]["origin"], place.parts[-4]
+    if found != expected:
+        raise ValueError(f"{place}: the record is of {found} data, the place for {expected} data; for the sample, "
+                         "leave data_root unset")  # fmt: skip
+
+
+def records(fields: dict, *, dataset: str, origin: str) -> list[dict]:
+    """The committed runs of a configuration, by seed."""
     preset = {"sample": {"preset": "sample"}, "real": {"preset": "paper", "data_root": "-"}}[origin]
     config = safe_core.configure(**preset, dataset=dataset, **fields)
     folders = sorted(record_dir(config).parent.glob("seed*"), key=lambda folder: int(folder.name[4:]))
-    return [load_run(f) for f in folders if seeds is None or int(f.name[4:]) < seeds]
+    return [load_run(folder) for folder in folders]
 
 
 def study(rows: dict[str, dict], *, dataset: str, data_root=None, preset=None, seeds=3, rerun=False) -> dict:
@@ -219,7 +237,7 @@ def study(rows: dict[str, dict], *, dataset: str, data_root=None, preset=None, s
 def mean_and_interval(values) -> tuple[float, float]:
     """(mean, half width of its 95 % interval by Student's t; nan of a single value)."""
     values = np.asarray(values, dtype=float)
-    half = T_95[len(values)] * values.std(ddof=1) / np.sqrt(len(values)) if len(values) > 1 else np.nan
+    half = T_95[min(len(values), 10)] * values.std(ddof=1) / np.sqrt(len(values)) if len(values) > 1 else np.nan
     return values.mean(), half
 
 
@@ -233,7 +251,7 @@ def expected_hours(fields: list[dict]) -> float:
     return sum(np.mean(recorded.get(key, np.nan)) for key in keys) / 3600
 
 
-def difference(runs: list[dict], against: list[dict], *, hits="correct") -> tuple[float, float, int]:
+def difference(runs: list[dict], against: list[dict]) -> tuple[float, float, int]:
     """(mean, half width of its 95 % interval, number of seeds) of top-1 differences in percentage points, paired.
 
     Pairs are runs of the same seed on the same test recordings. The interval joins two sources of chance: the seed
@@ -248,12 +266,12 @@ def difference(runs: list[dict], against: list[dict], *, hits="correct") -> tupl
         return np.nan, np.nan, 0
     if any((a["predictions"].name != b["predictions"].name).any() for a, b in pairs):
         raise ValueError(f"{pairs[0][0]['path']} and {pairs[0][1]['path']} tested different recordings")
-    gains = np.array([100 * (a["predictions"][hits].astype(float) - b["predictions"][hits].astype(float))
+    gains = np.array([100 * (a["predictions"].correct.astype(float) - b["predictions"].correct.astype(float))
                       for a, b in pairs])  # [seeds, recordings]  # fmt: skip
     mean, by_seed = mean_and_interval(gains.mean(axis=1))
     rng, each = np.random.default_rng(0), gains.mean(axis=0)
-    draws = [each[rng.integers(len(each), size=len(each))].mean() for _ in range(2000)]
-    return mean, float(np.hypot(by_seed, 1.96 * np.std(draws))), len(pairs)
+    resampled = [each[rng.integers(len(each), size=len(each))].mean() for _ in range(2000)]
+    return mean, float(np.hypot(by_seed, 1.96 * np.std(resampled))), len(pairs)
 
 
 def effect_table(found: dict, *, baseline: str) -> pd.DataFrame:
@@ -297,12 +315,12 @@ def show_study(table: pd.DataFrame, *, title: str, origin: str) -> plt.Figure:
 
 def draws(folder: Path, count: int) -> dict:
     """Test accuracy of the checkpoint in a run's folder over `count` draws of its random test frames."""
-    model, about = safe_core.load_model(folder / "best.safetensors")
+    model, _ = safe_core.load_model(folder / "best.safetensors")
     config = model.config
     if config.test_frames != "random":
         raise ValueError(f"{folder}: test_frames={config.test_frames!r} always draws the same; expected 'random'")
     splits = safe_data.open_dataset(**safe_data.options(config))
-    scores = safe_released.evaluate(model, splits, draws=count)
+    scores = safe_released.evaluate(model.to(safe_core.join_processes()[0]), splits, draws=count)
     return {"top1": [score["top1"] for score in scores], "data": splits.facts, "code": code_fingerprint(config.fusion),
             "commit": commit(), "date": time.strftime("%Y-%m-%d", time.gmtime())} | machine()  # fmt: skip
 
@@ -372,8 +390,8 @@ def ledger() -> pd.DataFrame:
     for name, claim in table.iterrows():
         line = {"where": claim["where"], "dataset": claim.dataset, "system": claim.system, "setting": claim.setting,
                 "metric": claim.metric, "paper": claim.value, "unit": claim.unit}  # fmt: skip
-        if claim.metric == "contradiction":
-            line["verdict"] = "the paper contradicts itself"
+        if claim.metric in ("contradiction", "ambiguity"):
+            line["verdict"] = f"{claim.metric} in the paper"
         elif claim.system not in ("", "SAFE"):
             line["verdict"] = "not run: another method"
         else:
@@ -613,6 +631,7 @@ def keep(folder: Path) -> Path:
     """Copies a run's record and predictions to where committed ones lie; returns that place."""
     record = json.loads((folder / "record.json").read_text())
     place = record_dir(safe_core.Config(**record["config"]))
+    check_origin(record, place)
     place.mkdir(parents=True, exist_ok=True)
     for name in ("predictions.csv", "record.json"):  # the record last: where it is, the run is whole
         content = (folder / name).read_bytes()
@@ -631,9 +650,18 @@ def main() -> None:
         ("picture", "FILE", "the README's picture of the sample world"),
     ):
         commands.add_parser(name, help=text).add_argument("path", metavar=path, type=Path)
-    options = commands.add_parser("ledger", help="every claim of the paper beside our runs")
-    options.add_argument("--format", choices=["text", "csv"], default="text")
+    shown = commands.add_parser("study", help="a study's rows on the sample from their committed records")
+    shown.add_argument("name", choices=list(studies("hardvs", "sample") | studies("pokerevent", "sample")))
+    shown.add_argument("--dataset", choices=["hardvs", "pokerevent"], default="hardvs")
+    shown = commands.add_parser("ledger", help="every claim of the paper beside our runs")
+    shown.add_argument("--format", choices=["text", "csv"], default="text")
     options = parser.parse_args()
+    if options.command == "study":
+        rows = studies(options.dataset, "sample").get(options.name, {})
+        found = {row: records(fields, dataset=options.dataset, origin="sample") for row, fields in rows.items()}
+        print(f"sample data, {options.dataset}; differences are to the first row")
+        print(effect_table(found, baseline=next(iter(rows), None)).to_string(na_rep="", float_format="{:.1f}".format))
+        return
     if options.command == "ledger":
         table, shown = ledger(), ["where", "paper", "unit", "ours", "±", "seeds", "origin", "verdict"]
         text = table[shown].to_string(na_rep="", float_format="{:.5g}".format)

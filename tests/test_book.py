@@ -1,6 +1,7 @@
 """Records, studies and their statistics, and the data that the book's pages stand on."""
 
 import csv
+import dataclasses
 import json
 import shutil
 import subprocess
@@ -33,6 +34,7 @@ RECORDS = sorted((ROOT / "results").glob("*/*/*/seed*/record.json"))
     (safe_released.RELEASED, "sample/hardvs/as_released/seed0"),
     (dict(data_root="/data/HARDVS"), "real/hardvs/base/seed0"),
     (dict(data_root="/data/HARDVS", frames=3), "real/hardvs/frames=3/seed0"),
+    (dict(data_root="/my", dataset="folder", preset="sample", epochs=12), "real/folder/preset=sample,epochs=12/seed0"),
 ])  # fmt: skip
 def test_a_run_is_named_by_what_sets_it_apart_from_its_preset(fields, name):
     assert safe_book.record_dir(configure(**fields)) == ROOT / "results" / name
@@ -89,8 +91,8 @@ def test_other_recordings_are_not_compared():
         safe_book.difference([run(0, [True, True])], [run(0, [True, True], names=["r0", "r2"])])
 
 
-@pytest.mark.parametrize(("gain", "low", "high"), [(0.0, 0.93, 1.0), (6.0, 0.93, 1.0)])
-def test_the_interval_holds_the_truth_as_often_as_it_says(gain, low, high):
+@pytest.mark.parametrize("gain", [0.0, 6.0])
+def test_the_interval_holds_the_truth_as_often_as_it_says(gain):
     """Simulated studies: each recording has a difficulty, each seed shifts the accuracy by 1.5 points."""
     rng, held, studies = np.random.default_rng(0), 0, 150
     for _ in range(studies):
@@ -99,7 +101,7 @@ def test_the_interval_holds_the_truth_as_often_as_it_says(gain, low, high):
                         for shift in (gain, 0.0))  # fmt: skip
         mean, half, _ = safe_book.difference(ours, theirs)
         held += abs(mean - gain) <= half
-    assert low <= held / studies <= high
+    assert held / studies >= 0.93
 
 
 @pytest.mark.parametrize(("mean", "half", "words"), [
@@ -112,9 +114,10 @@ def test_an_effect_is_what_excludes_zero(mean, half, words):
 # ------------------------------------------------------------------------------------------------ studies
 
 
-def write(folder, seed, fingerprint="f"):
+def write(folder, seed, fingerprint="f", origin=None):
     folder.mkdir(parents=True)
-    record = {"config": {"seed": seed, "fusion": "paper"}, "data": {"fingerprint": fingerprint}, "test": {"top1": 50.0}}
+    data = {"fingerprint": fingerprint, "origin": origin or folder.parts[-4]}
+    record = {"config": {"seed": seed, "fusion": "paper"}, "data": data, "test": {"top1": 50.0}}
     (folder / "record.json").write_text(json.dumps(record))
     (folder / "predictions.csv").write_text("name,label,p,correct\na,0,0.9,True\nb,1,0.2,False\n")
 
@@ -137,12 +140,29 @@ def test_records_about_different_data_are_not_shown_together(tmp_path, monkeypat
         safe_book.study({"full": {}, "no text": {"use_text": False}}, dataset="hardvs")
 
 
+def test_a_record_of_the_sample_is_never_shown_or_kept_as_real(tmp_path, monkeypatch):
+    monkeypatch.setattr(safe_book, "HERE", tmp_path)
+    place = tmp_path / "results" / "real" / "hardvs" / "base" / "seed0"
+    write(place, 0, origin="sample")
+    with pytest.raises(ValueError, match="of sample data, the place for real data; .* leave data_root unset"):
+        safe_book.study({"full": {}}, dataset="hardvs", data_root="/sample", preset="paper")
+    run = tmp_path / "runs" / "mine"
+    run.mkdir(parents=True)
+    config = dataclasses.asdict(configure("paper", data_root="sample", seed=1))
+    (run / "record.json").write_text(json.dumps({"config": config, "data": {"origin": "sample"}}))
+    (run / "predictions.csv").write_text("name\n")
+    with pytest.raises(ValueError, match="of sample data"):
+        safe_book.keep(run)
+    assert not place.with_name("seed1").exists()
+
+
 def test_rerun_trains_and_goes_on_where_it_was(tmp_path, monkeypatch):
-    """The committed record is not touched; a finished run is not trained twice."""
+    """Nothing is written to results/, a finished run is not trained twice, and its model can be tested again."""
     monkeypatch.setattr(safe_book, "HERE", tmp_path)
     monkeypatch.setattr(safe_book, "code_fingerprint", lambda fusion: "code")
     monkeypatch.setenv("SAFE_CACHE", str(tmp_path / "cache"))
-    rows = {"tiny": dict(sample_train_per_class=2, sample_test_per_class=1, epochs=1, batch_size=8, val_fraction=0.5)}
+    rows = {"tiny": dict(sample_train_per_class=2, sample_test_per_class=1, epochs=1, batch_size=8, val_fraction=0.5,
+                         frame_draw="independent", test_frames="random")}  # fmt: skip
     first = safe_book.study(rows, dataset="hardvs", seeds=1, rerun=True)["tiny"][0]
     file = tmp_path / first["path"] / "record.json"
     assert file.is_relative_to(tmp_path / "runs") and not (tmp_path / "results").exists()
@@ -150,6 +170,10 @@ def test_rerun_trains_and_goes_on_where_it_was(tmp_path, monkeypatch):
     before = file.stat().st_mtime_ns
     again = safe_book.study(rows, dataset="hardvs", seeds=1, rerun=True)["tiny"][0]
     assert file.stat().st_mtime_ns == before and again["test"] == first["test"]
+    drawn = safe_book.draws(file.parent, 2)
+    assert drawn["top1"][0] == pytest.approx(first["test"]["top1"]) and len(drawn["top1"]) == 2
+    assert drawn["data"]["fingerprint"] == first["data"]["fingerprint"]
+    assert safe_book.keep(file.parent).joinpath("record.json").read_bytes() == file.read_bytes()
 
 
 @pytest.mark.parametrize("file", RECORDS, ids=lambda f: str(f.parent.relative_to(ROOT / "results")))
@@ -176,7 +200,7 @@ def test_committed_records_of_one_data_set_are_about_the_same_data():
 
 VERDICTS = {"reproduced", "not reproduced", "same direction", "opposite", "no measurable effect",
             "one seed: no interval", "not run: needs HARDVS", "not run: needs PokerEvent", "not run: another method",
-            "the paper contradicts itself"}  # fmt: skip
+            "contradiction in the paper", "ambiguity in the paper"}  # fmt: skip
 
 
 def test_every_claim_has_a_verdict_and_no_sample_stands_for_the_real_number():
@@ -228,6 +252,17 @@ def test_the_sweep_knows_what_is_missing(tmp_path):
 # ------------------------------------------------------------------------------------------------ the book's data
 
 
+@pytest.mark.parametrize(("dataset", "title"), [("hardvs", "HARDVS"), ("pokerevent", "PokerEvent")])
+def test_the_readmes_accuracies_are_those_of_the_records(dataset, title):
+    line = next(line for line in (ROOT / "README.md").read_text().splitlines() if line.startswith(f"| {title}: "))
+    for cell, modality in zip(line.split("|")[2:5], ("both", "rgb", "event"), strict=True):
+        fields = {} if modality == "both" else {"modality": modality}
+        top1 = [r["test"]["top1"] for r in safe_book.records(fields, dataset=dataset, origin="sample")]
+        expected = f"{np.mean(top1):.1f} ± {np.std(top1, ddof=1):.1f} ({len(top1)})"
+        assert cell.strip().replace(" seeds", "") == expected
+
+
+
 def table(name):
     return list(csv.DictReader((ROOT / "book" / name).open()))
 
@@ -250,13 +285,12 @@ def test_claims_are_numbers_of_the_paper_with_the_run_that_would_show_them():
     assert len(set(ids)) == len(ids)
     for row in rows:
         assert row["where"] and set(row["against"].split()) <= set(ids)
-        assert (row["value"] == "") == (row["metric"] == "contradiction")
-        if row["metric"] != "contradiction":
-            float(row["value"])
+        inside = row["metric"] in ("contradiction", "ambiguity")  # of the paper's own numbers
+        assert (row["value"] == "") == inside == bool(row["note"] and row["id"].startswith("x-"))
+        assert inside or float(row["value"]) > 0
         if row["fields"]:
             assert row["system"] == "SAFE" and row["metric"] == "top1"
             configure("paper", dataset=row["dataset"], **json.loads(row["fields"]))
-    assert sum(row["metric"] == "contradiction" for row in rows) == 6
 
 
 @pytest.mark.parametrize("dataset", ["hardvs", "pokerevent"])
