@@ -355,7 +355,7 @@ def studies(dataset: str, origin: str) -> dict[str, dict[str, dict]]:
     for _, claim in claims().iterrows():
         if claim.dataset == dataset and isinstance(claim.fields, dict) and claim["where"].startswith("Table"):
             found.setdefault(claim["where"].lower().replace(" ", ""), {})[claim.setting or claim.system] = claim.fields
-    found["paper_vs_code"] = {"as the paper describes it": {}}
+    found["paper_vs_code"] = {"our reading of the paper": {}}
     for name, row in deviations().iterrows():
         if origin == "real" or dataset in row.samples.split():
             text = row.sample_fields if origin == "sample" and row.sample_fields else row.fields
@@ -382,7 +382,7 @@ def studies(dataset: str, origin: str) -> dict[str, dict[str, dict]]:
 def ledger() -> pd.DataFrame:
     """Every claim beside our runs of it: real data where there are records, else the sample, else why there are none.
 
-    The verdict follows a rule fixed before the runs. Real data: `reproduced` if the mean over seeds lies within
+    The verdict follows a fixed rule. Real data: `reproduced` if the mean over seeds lies within
     max(EPSILON, half width of its 95 % interval) of the paper's number. Sample: never the number, only the direction of
     the difference to the claim named `against`; without one, or without a record, what would be needed.
     """

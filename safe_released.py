@@ -1,8 +1,9 @@
 """The model that the authors' code computes, and the import of a checkpoint that it wrote.
 
-It is not the model of the paper's Fig. 2: one joint Transformer block instead of two, single-head attentions without
-residual, a value that is computed from the key, frames averaged before the fusion. Written from the behaviour of
-commit f2c1504 (branch SAFE_V1) of the paper's repository and checked against its numbers (tests/test_released.py).
+It is not the model of the paper's Fig. 2: one joint Transformer block instead of two, a value that is computed from the
+key, frames averaged before the fusion; its self- and cross-attention have one head and no residual. Written from the
+behaviour of commit f2c1504 (branch SAFE_V1) of the paper's repository and checked against its numbers
+(tests/test_released.py).
 
     python -m safe_released CHECKPOINT --data-root /data/PokerEvent --draws 20
 """
@@ -23,7 +24,7 @@ from torch import nn
 import safe_core
 from safe_core import SAFE, Config
 
-# Everything that the authors' code does otherwise than the paper says, as configuration.
+# What the authors' code does, as far as there is a switch for it; some of it the paper leaves open.
 RELEASED = dict(
     fusion="released", frame_fusion="mean", normalisation="half", prompt="{}", distinct_names=False, augment="frame",
     frame_draw="independent", test_frames="random", schedule="constant", clip_norm_of="fusion", select_on="test",
