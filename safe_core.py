@@ -265,8 +265,8 @@ class PreNormAttention(nn.Module):
 class Fusion(nn.Module):
     """The paper's feature enhancement and classifier (Sec. 3.3, Fig. 2).
 
+    Visual tokens {"rgb": [B, F, K, D], "event": [B, F, K, D]} and text tokens [L, D] or None -> logits [B, L]. Open,
     our choices: weights per branch, pre-norm and residuals in all attentions, a few learned tokens to classify from.
-    our choices: weights per branch, pre-norm and residuals in all attentions, a few learned tokens for the classifier.
     """
 
     def __init__(self, config: Config, branches: list[str], num_classes: int, num_tokens: int):
