@@ -4,6 +4,7 @@
 #     snakemake --cores 2 table4             one table
 #     snakemake -n                           what would run, and about how long it takes
 #     snakemake --cores 8 table4 --config hardvs=/data/HARDVS pokerevent=/data/PokerEvent
+#     snakemake --profile profiles/slurm --config hardvs=/data/HARDVS pokerevent=/data/PokerEvent processes=4
 #
 # A run is one call of safe_core.py; its result is its record under results/. A record that is there is kept: delete it to
 # have it made again. An interrupted sweep goes on where it was, an interrupted run at its last epoch.
@@ -15,20 +16,20 @@ sys.path.insert(0, workflow.basedir)
 import safe_book
 import safe_core
 
-ROOTS = {d: config.get(d) for d in ("hardvs", "pokerevent")}
+ROOTS = {d: config.get(d) for d in safe_book.SWEPT}
 SEEDS = config.get("seeds", 3)  # of each row
 MORE_SEEDS = config.get("more_seeds", 5)  # of the headline rows, and where effects are small
 PROCESSES = config.get("processes", 1)  # GPUs of a run, through torchrun
 
 # record -> configuration fields, and target -> records
 RUNS, TARGETS = {}, {}
-for dataset in ("hardvs", "pokerevent"):
-    studies = safe_book.studies(dataset, "real" if ROOTS[dataset] else "sample")
-    for name, rows in studies.items():
-        for fields in rows.values():
-            more = name == "paper_vs_code" or fields in studies["steps"].values()
+for dataset, root in ROOTS.items():
+    studies = safe_book.studies(dataset, "real" if root else "sample")
+    for name in studies if root else safe_book.SWEPT[dataset]:
+        for fields in studies[name].values():
+            more = name == "paper_vs_code" or fields in studies["fig4"].values()
             for seed in range(MORE_SEEDS if more else SEEDS):
-                run = {"dataset": dataset, "data_root": ROOTS[dataset], "seed": seed} | fields
+                run = {"dataset": dataset, "data_root": root, "seed": seed} | fields
                 place = safe_book.record_dir(safe_core.configure(None, **run))
                 record = os.path.relpath(place / "record.json", workflow.basedir)
                 RUNS[record] = run
@@ -37,7 +38,7 @@ for dataset in ("hardvs", "pokerevent"):
 
 def options(record):
     """Command-line options of a run."""
-    words = []
+    words = [] if RUNS[record]["data_root"] else ["--workers 0"]  # loading a sample's clips needs no process of its own
     for field, value in RUNS[record].items():
         option = "--" + field.replace("_", "-")
         if isinstance(value, bool):
@@ -55,6 +56,12 @@ if {"-n", "--dry-run", "--dryrun"} & set(sys.argv):
     print(f"{len(missing)} runs to make: {hours} divided by the runs side by side", file=sys.stderr)
 
 
+onstart:
+    # runs side by side find the samples made, and new records are about the same recordings as those that are kept
+    lacking = {run["dataset"] for record, run in RUNS.items() if not os.path.exists(record)}
+    safe_book.check_data({record: run for record, run in RUNS.items() if run["dataset"] in lacking})
+
+
 rule all:
     input: sorted(RUNS)
 
@@ -62,7 +69,7 @@ rule all:
 for name, records in TARGETS.items():
     rule:
         name: name
-        input: records
+        input: sorted(set(records))
 
 
 rule run:
@@ -74,4 +81,5 @@ rule run:
     resources: gpu=PROCESSES
     shell:
         "OMP_NUM_THREADS={threads} TQDM_DISABLE=1 {sys.executable} {params.launcher} safe_core.py {params.options} "
-        "--out-dir 'runs/{wildcards.run}' --resume && {sys.executable} -m safe_book keep 'runs/{wildcards.run}'"
+        "--out-dir 'runs/{wildcards.run}' --resume && {sys.executable} -m safe_book keep 'runs/{wildcards.run}' "
+        "&& rm -f 'runs/{wildcards.run}'/last.*"

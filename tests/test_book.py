@@ -306,3 +306,6 @@ def test_every_class_has_its_sentence_and_three_rewrites_for_clip(dataset):
     tokens = open_clip.get_tokenizer("ViT-B-16")(everything)
     ends = tokens.argmax(dim=1)
     assert tokens.shape[1] == 77 and (ends < 76).all()  # none was cut: the tokenizer puts a cut one's end last
+    for i in (1, 2, 3):  # the same rewrites, one at a time
+        alone = json.loads(file.with_name(f"{dataset}_rewrite{i}.json").read_text())
+        assert alone == {name: [group[i]] for name, group in zip(names, sentences, strict=True)}
