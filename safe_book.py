@@ -17,16 +17,20 @@ import platform
 import re
 import resource
 import subprocess
+import textwrap
 import time
 from pathlib import Path
 
 import matplotlib.pyplot as plt
+import nbformat
 import numpy as np
 import pandas as pd
+import papermill
 import seaborn as sns
 import torch
 import torch.distributed as dist
-from IPython.display import Pretty, display
+from IPython.display import HTML, Markdown, Pretty, display
+from scipy import stats
 
 import safe_core
 import safe_data
@@ -90,10 +94,13 @@ def record_dir(config: safe_core.Config) -> Path:
 
 
 def commit() -> str | None:
-    """The checked-out commit, with "-dirty" if files differ from it; None outside git."""
-    git = subprocess.run(["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"],
-                         cwd=HERE, capture_output=True, text=True)  # fmt: skip
-    return git.stdout.strip() or None
+    """The checked-out commit, with "-dirty" if modules, weights or prompts differ from it; None outside git."""
+    def git(*words):
+        return subprocess.run(["git", *words], cwd=HERE, capture_output=True, text=True)
+
+    head = git("rev-parse", "HEAD").stdout.strip()
+    changed = git("diff", "--quiet", "HEAD", "--", "*.py", "weights", "book/classes", "book/prompts").returncode
+    return head + "-dirty" * bool(changed) if head else None
 
 
 def machine() -> dict:
@@ -182,10 +189,6 @@ def run(config: safe_core.Config, *, out_dir=None, resume: bool = False) -> None
 
 # ------------------------------------------------------------------------------------------------ studies
 
-# Student's t of n values; beyond ten that of ten, which errs on the wide side
-T_95 = {2: 12.706, 3: 4.303, 4: 3.182, 5: 2.776, 6: 2.571, 7: 2.447, 8: 2.365, 9: 2.306, 10: 2.262}
-
-
 def load_run(folder: Path) -> dict:
     """A record with its `predictions` and where it lies (`path`). ValueError if sample and real data are mixed up."""
     path = folder.relative_to(HERE) if folder.is_relative_to(HERE) else folder
@@ -237,8 +240,9 @@ def study(rows: dict[str, dict], *, dataset: str, data_root=None, preset=None, s
 def mean_and_interval(values) -> tuple[float, float]:
     """(mean, half width of its 95 % interval by Student's t; nan of a single value)."""
     values = np.asarray(values, dtype=float)
-    half = T_95[min(len(values), 10)] * values.std(ddof=1) / np.sqrt(len(values)) if len(values) > 1 else np.nan
-    return values.mean(), half
+    if len(values) < 2:
+        return values.mean(), np.nan
+    return values.mean(), stats.t.ppf(0.975, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values))
 
 
 def check_data(runs: dict[str, dict]) -> None:
@@ -321,6 +325,134 @@ def show_study(table: pd.DataFrame, *, title: str, origin: str) -> plt.Figure:
     ax.set(xlabel="difference in top-1 accuracy [percentage points], 95 % interval", ylim=(-0.6, len(rows) - 0.4))
     ax.set_title(f"{title} ({origin} data)")
     ax.grid(axis="y", visible=False)
+    fig.tight_layout()
+    return fig
+
+
+def in_words(table: pd.DataFrame) -> str:
+    """The differences of a table `beside_paper` as a Markdown list."""
+    return "\n".join(
+        f"- {row}: {line['paper difference']:+.1f} points in the paper, {line.difference:+.1f} ± {line['± difference']:.1f} here: "
+        f"{line.verdict}." for row, line in table[table.difference.notna()].iterrows())  # fmt: skip
+
+
+def class_names(dataset: str, data_root=None) -> list[str]:
+    """Class names in label order, of real data or of the sample (which need not have been generated)."""
+    return list(safe_sample.CLASSES[dataset]) if data_root is None else safe_data.class_names(dataset, data_root)
+
+
+def show_beside(table: pd.DataFrame, *, title: str, origin: str, dataset: str) -> plt.Figure:
+    """Differences to the first row: the paper's as diamonds, ours with their 95 % intervals below, grey if they hold 0."""
+    rows = table[table["paper difference"].notna()][::-1]
+    fig, ax = plt.subplots(figsize=(7.5, 0.62 * len(rows) + 1.5))
+    for y, (_, row) in enumerate(rows.iterrows()):
+        ax.plot(row["paper difference"], y + 0.16, "D", color=RGB, ms=6, label="paper (PokerEvent, one run)" * (y == 0))
+        if np.isfinite(row.difference):
+            seen = effect(row.difference, row["± difference"]) in ("better", "worse")
+            ax.errorbar(row.difference, y - 0.16, xerr=row["± difference"], fmt="o", color=EVENT if seen else "0.55",
+                        capsize=3)  # fmt: skip
+    ax.errorbar([], [], xerr=[], fmt="o", color=EVENT, capsize=3, label=f"here ({origin} of {dataset}), 95 % interval")
+    ax.plot([], [], "o", color="0.55", label="here, interval holds zero")
+    ax.axvline(0, color="0.3", lw=1)
+    ax.set_yticks(range(len(rows)), [textwrap.fill(name, 38) for name in rows.index], fontsize="small")
+    ax.set(xlabel="difference in top-1 accuracy [percentage points]", ylim=(-0.6, len(rows) - 0.4), title=title)
+    ax.grid(axis="y", visible=False)
+    ax.legend(loc="upper center", bbox_to_anchor=(0.4, -0.42 / (0.62 * len(rows) + 1.5) - 0.08), fontsize="x-small",
+              ncols=3, frameon=False)  # fmt: skip
+    return fig
+
+
+def paper_and_ours(table: pd.DataFrame, *, origin: str, dataset: str, x=None, xlabel: str = "") -> plt.Figure:
+    """Two panels that share no axis, since their numbers cannot be compared: the paper's accuracies, and ours.
+
+    Over numbers `x` as lines, otherwise row by row as dots; ours with 95 % intervals over seeds.
+    """
+    tall = 3.2 if x is not None else 0.42 * len(table) + 1.4
+    fig, axes = plt.subplots(1, 2, figsize=(9, tall), sharey=x is None)
+    panels = (("paper", None, RGB, "D", "paper, PokerEvent (one run each)"),
+              ("ours", "±", EVENT, "o", f"here, {origin} of {dataset}"))  # fmt: skip
+    for ax, (column, half, colour, marker, title) in zip(axes, panels, strict=True):
+        rows = table[table[column].notna()]
+        error = rows[half] if half else None
+        if x is None:
+            y = len(table) - 1 - table.index.get_indexer(rows.index)
+            ax.errorbar(rows[column], y, xerr=error, fmt=marker, color=colour, capsize=3)
+            ax.set_yticks(range(len(table)), [textwrap.fill(name, 40) for name in table.index[::-1]], fontsize="small")
+            ax.set(xlabel="top-1 accuracy [%]", ylim=(-0.6, len(table) - 0.4), title=title)
+        else:
+            at = np.asarray(x)[table.index.get_indexer(rows.index)]
+            ax.errorbar(at, rows[column], yerr=error, marker=marker, color=colour, capsize=3)
+            ax.set(xlabel=xlabel, ylabel="top-1 accuracy [%]", title=title, xticks=list(x))
+    fig.tight_layout()
+    return fig
+
+
+def with_light(found: dict, root: Path) -> dict:
+    """The runs with the illumination of their test recordings in `predictions`, as column `light`, in four bins.
+
+    root: folder of the generated sample, whose ground truth it is; real recordings have none.
+    """
+    truth = pd.read_csv(Path(root) / "ground_truth.csv", index_col="sample", keep_default_na=False)
+    edges, names = [0, 1e-3, 1e-2, 1e-1, 2], ["< 0.001", "0.001 to 0.01", "0.01 to 0.1", "> 0.1"]
+
+    def lit(run):
+        level = truth.illumination[[name.rsplit("/", 1)[-1] for name in run["predictions"].name]].to_numpy()
+        return run | {"predictions": run["predictions"].assign(light=pd.cut(level, edges, labels=names))}
+
+    return {row: [lit(run) for run in runs] for row, runs in found.items()}
+
+
+def breakdown(found: dict, *, baseline: str, by: str) -> pd.DataFrame:
+    """One line per (row, group): test recordings, top-1 over seeds, paired difference to `baseline` with its interval.
+
+    by: a column of the predictions, such as "label", "condition" or "light".
+    """
+    lines = {}
+    for row, runs in found.items():
+        for group in sorted(set(runs[0]["predictions"][by]), key=str) if runs else ():
+            def inside(these, group=group):
+                return [run | {"predictions": run["predictions"][run["predictions"][by] == group].reset_index()}
+                        for run in these]  # fmt: skip
+
+            ours = inside(runs)
+            line = {"recordings": len(ours[0]["predictions"]),
+                    "top-1 [%]": 100 * np.mean([run["predictions"].correct.mean() for run in ours])}  # fmt: skip
+            if row != baseline:
+                line["difference"], line["± difference"], _ = difference(ours, inside(found[baseline]))
+                line["effect"] = effect(line["difference"], line["± difference"])
+            lines[row, group] = line
+    return pd.DataFrame.from_dict(lines, orient="index")
+
+
+def show_breakdown(table: pd.DataFrame, *, title: str, names=None, most: int = 30) -> plt.Figure:
+    """A breakdown as a picture: accuracy per group and row on the left, paired differences on the right.
+
+    names: {group: label to draw}. Groups in order of the first row's accuracy if there are many; at most `most`, half of
+    them from either end.
+    """
+    rows = list(dict.fromkeys(row for row, _ in table.index))
+    groups = list(dict.fromkeys(group for _, group in table.index))
+    if len(groups) > 8:
+        groups = sorted(groups, key=lambda group: table["top-1 [%]"][rows[0], group])
+        groups = groups if len(groups) <= most else groups[: most // 2] + groups[-(most // 2) :]
+    colours, y = sns.color_palette("colorblind", len(rows)), np.arange(len(groups))[::-1]
+    high = max(2.4, (0.11 * len(rows) + 0.16) * len(groups) + 1.3)
+    fig, (left, right) = plt.subplots(1, 2, figsize=(9, high), sharey=True)
+    for i, row in enumerate(rows):
+        part = table.loc[[(row, group) for group in groups]]
+        at = y - 0.13 * (i - (len(rows) - 1) / 2)
+        left.plot(part["top-1 [%]"], at, "os^Dvp"[i % 6], color=colours[i], label=row)
+        if i:
+            right.errorbar(part.difference, at, xerr=part["± difference"], fmt="os^Dvp"[i % 6], color=colours[i], capsize=2)
+    right.axvline(0, color="0.3", lw=1)
+    labels = [(names or {}).get(group, group) for group in groups]
+    left.set_yticks(y, [f"{label} ({table.recordings[rows[0], group]})" for label, group in
+                        zip(labels, groups, strict=True)], fontsize="small")  # fmt: skip
+    left.set(xlabel="top-1 accuracy [%]", xlim=(0, 102), ylim=(-0.6, len(groups) - 0.4))
+    right.set(xlabel=f"difference to {rows[0]} [points], 95 % interval")
+    fig.suptitle(f"{title} (number of test recordings)", fontsize="medium")
+    fig.legend(*left.get_legend_handles_labels(), loc="upper center", bbox_to_anchor=(0.5, 0.02), ncols=3, frameon=False,
+               fontsize="small")  # fmt: skip
     fig.tight_layout()
     return fig
 
@@ -410,12 +542,7 @@ def studies(dataset: str, origin: str) -> dict[str, dict[str, dict]]:
 
 
 def ledger() -> pd.DataFrame:
-    """Every claim beside our runs of it: real data where there are records, else the sample, else why there are none.
-
-    The verdict follows a fixed rule. Real data: `reproduced` if the mean over seeds lies within
-    max(EPSILON, half width of its 95 % interval) of the paper's number. Sample: never the number, only the direction of
-    the difference to the claim named `against`; without one, or without a record, what would be needed.
-    """
+    """Every claim beside our runs of it: real data where there are records, else the sample, else why there are none."""
     table, lines = claims(), {}
     for name, claim in table.iterrows():
         line = {"where": claim["where"], "dataset": claim.dataset, "system": claim.system, "setting": claim.setting,
@@ -433,31 +560,37 @@ def ledger() -> pd.DataFrame:
 
 
 def evidence(claim: pd.Series, table: pd.DataFrame) -> dict:
-    """What our records say about one claim of the ledger."""
-    missing = {"verdict": f"not run: needs {NEEDED[claim.dataset]}"}
-    if not isinstance(claim.fields, dict):
-        return missing
+    """What our committed records say about one claim of the ledger."""
     other = table.loc[claim.against] if claim.against else None
-    gap = claim.value - other.value if other is not None else np.nan
-    for origin in ("real", "sample"):
-        runs = records(claim.fields, dataset=claim.dataset, origin=origin)
-        if not runs:
-            continue
-        mean, half = mean_and_interval([run["test"]["top1"] for run in runs])
-        stale = any(run["code"] != code_fingerprint(run["config"]["fusion"]) for run in runs)
-        line = missing | {"ours": mean, "±": half, "seeds": len(runs), "origin": origin, "paper difference": gap,
-                          "record": str(Path(runs[0]["path"]).parent), "commit": runs[0]["commit"],
-                          "code": "older" if stale else "current"}  # fmt: skip
-        if other is not None:
-            against = records(other.fields, dataset=other.dataset, origin=origin)
-            line["difference"], line["± difference"], pairs = difference(runs, against)
-        if origin == "real":
-            near = abs(mean - claim.value) <= np.nanmax([EPSILON, half])
-            line["verdict"] = "reproduced" if near else "not reproduced"
-        elif other is not None and pairs:
-            line["verdict"] = direction(gap, line["difference"], line["± difference"])
+    for origin in ("real", "sample") if isinstance(claim.fields, dict) else ():
+        if runs := records(claim.fields, dataset=claim.dataset, origin=origin):
+            against = [] if other is None else records(other.fields, dataset=other.dataset, origin=origin)
+            about = {"record": str(Path(runs[0]["path"]).parent), "commit": runs[0]["commit"],
+                     "code": "older" if any(map(stale, runs)) else "current"}  # fmt: skip
+            return judge(claim, other, runs, against) | {"origin": origin} | about
+    return {"verdict": f"not run: needs {NEEDED[claim.dataset]}"}
+
+
+def judge(claim: pd.Series, other: pd.Series | None, runs: list[dict], against: list[dict]) -> dict:
+    """Our numbers for a claim and the verdict, by a fixed rule.
+
+    Real data: `reproduced` if the mean over seeds lies within max(EPSILON, half width of its 95 % interval) of the paper's
+    number. Sample: never the number, only the direction of the difference to the claim `other`; without one, or for
+    another data set than the paper's, what would be needed.
+    """
+    mean, half = mean_and_interval([run["test"]["top1"] for run in runs])
+    line = {"ours": mean, "±": half, "seeds": len(runs), "verdict": f"not run: needs {NEEDED[claim.dataset]}"}
+    if other is not None:
+        line["paper difference"] = claim.value - other.value
+        line["difference"], line["± difference"], pairs = difference(runs, against)
+    if runs[0]["config"]["dataset"] != claim.dataset:
         return line
-    return missing
+    if runs[0]["data"]["origin"] == "real":
+        near = abs(mean - claim.value) <= np.nanmax([EPSILON, half])
+        line["verdict"] = "reproduced" if near else "not reproduced"
+    elif other is not None and pairs:
+        line["verdict"] = direction(line["paper difference"], line["difference"], line["± difference"])
+    return line
 
 
 def direction(paper: float, mean: float, half: float) -> str:
@@ -466,6 +599,120 @@ def direction(paper: float, mean: float, half: float) -> str:
     if seen in ("better", "worse"):
         return "same direction" if (mean > 0) == (paper > 0) else "opposite"
     return seen
+
+
+def beside_paper(found: dict, where: str) -> pd.DataFrame:
+    """The rows of one of the paper's tables with the paper's numbers and those of a study's runs, and the verdicts.
+
+    Other methods, and rows without runs, have the paper's number only.
+    """
+    table, lines = claims(), {}
+    for name, claim in table[(table["where"] == where) & (table.metric == "top1")].iterrows():
+        row = claim.setting if claim.system == "SAFE" else claim.system
+        other = table.loc[claim.against] if claim.against else None
+        line = {"paper": claim.value, "paper difference": np.nan if other is None else claim.value - other.value,
+                "verdict": "not run: another method"}  # fmt: skip
+        if claim.system == "SAFE":
+            line["verdict"] = f"not run: needs {NEEDED[claim.dataset]}"
+            if found.get(row):
+                line |= judge(claim, other, found[row], [] if other is None else found.get(other.setting, []))
+        lines["SAFE (this project)" if where in ("Table 2", "Table 3") and claim.system == "SAFE" else row] = line
+    columns = ["paper", "paper difference", "ours", "±", "seeds", "difference", "± difference", "verdict"]
+    return pd.DataFrame.from_dict(lines, orient="index").reindex(columns=columns)
+
+
+# ------------------------------------------------------------------------------------------------ notebooks
+
+
+def stale(run: dict) -> bool:
+    """Whether a record was made by another state of the code that decides a run."""
+    return run["code"] != code_fingerprint(run["config"]["fusion"])
+
+
+def origin_note(name: str, found: dict, *, dataset: str, data_root=None) -> None:
+    """Displays what a study's numbers are about, which rows were not run, and what would run them.
+
+    The records that are shown go into the output's metadata, where `execute` finds them.
+    """
+    runs = sum(found.values(), [])
+    data = "**Real data**" if data_root else "**Sample data**: generated by this project, no real recording"
+    lines = [f"{data} ({dataset}). {len(runs)} runs of {sum(map(bool, found.values()))} rows."]
+    if missing := [row for row, these in found.items() if not these]:
+        how = f"`make {name}` trains them" if dataset in swept(name) or data_root else "`-p rerun True` trains them"
+        lines.append(f"Not run: {'; '.join(missing)}. {how}.")
+    if old := sorted({row for row, these in found.items() if any(map(stale, these))}):
+        lines.append(f"Made by an older state of the code: {'; '.join(old)}.")
+    display(Markdown("\n\n".join(lines)), metadata={"records": [run["path"] for run in runs]})
+
+
+def swept(name: str) -> list[str]:
+    """The data sets on whose samples the sweep runs a study."""
+    return [dataset for dataset, names in SWEPT.items() if name in names]
+
+
+FORMATS = {"paper": "{:.2f}", "paper difference": "{:+.2f}", "ours": "{:.1f}", "top-1 [%]": "{:.1f}", "±": "{:.1f}",
+           "sd": "{:.1f}", "seeds": "{:.0f}", "difference": "{:+.1f}", "± difference": "{:.1f}"}  # fmt: skip
+
+
+def show(table: pd.DataFrame, *, paper=("paper", "paper difference"), ours=("ours", "top-1 [%]"), **formats) -> HTML:
+    """A table as HTML: the paper's columns in italics on amber, ours in bold, rows that were not run in grey.
+
+    formats: {column: format} beside FORMATS.
+    """
+    formats = {k: v for k, v in (FORMATS | formats).items() if k in table}
+    mark = hashlib.sha256(table.to_csv().encode()).hexdigest()[:8]  # the same table gives the same HTML
+    styler = table.style.format(formats, na_rep="–").set_uuid(mark)
+    styler.cell_ids = False
+    styler.set_table_attributes('class="dataframe"')
+    styler.set_properties(subset=[c for c in paper if c in table],
+                          **{"background-color": "rgba(222,143,5,0.16)", "font-style": "italic"})  # fmt: skip
+    styler.set_properties(subset=[c for c in ours if c in table], **{"font-weight": "bold"})
+    if "verdict" in table:
+        grey = table.index[table.verdict.str.startswith("not run")]
+        styler.set_properties(subset=(grey, [c for c in table if c not in paper]), color="rgb(128,128,128)")
+    return HTML(styler.to_html())
+
+
+TRAINING = ("train", "pretrain_clip", "released_checkpoint")  # these take minutes, and show no study
+
+
+def notebooks(names: list[str] = ()) -> list[Path]:
+    """The notebooks of these names or first words; without names all that show studies. ValueError for an unknown one."""
+    paths = sorted((HERE / "notebooks").glob("*.ipynb"))
+    for name in names:
+        if not any(path.stem == name or path.stem.startswith(f"{name}_") for path in paths):
+            raise ValueError(f"no notebook {name}: choose from {', '.join(path.stem for path in paths)}")
+    return [path for path in paths if any(path.stem == name or path.stem.startswith(f"{name}_") for name in names)
+            or not names and path.stem not in TRAINING]  # fmt: skip
+
+
+def execute(path: Path, **parameters) -> None:
+    """Runs a notebook where it is and keeps its outputs, without what differs from run to run.
+
+    Its metadata say how long that took, when, on which machine, from which commit and which records it shows.
+    """
+    start, state = time.perf_counter(), commit()
+    executed = path.with_suffix(".executed.ipynb")
+    try:
+        papermill.execute_notebook(path, executed, parameters, cwd=path.parent, progress_bar=False, kernel_name="python3")
+        notebook = nbformat.read(executed, 4)
+    finally:
+        executed.unlink(missing_ok=True)
+    shown = set()
+    for cell in notebook.cells:
+        for key in ("papermill", "execution", "collapsed"):
+            cell.metadata.pop(key, None)
+        for output in cell.get("outputs", []):
+            shown.update(output.get("metadata", {}).pop("records", []))
+    facts = machine()
+    notebook.metadata = {
+        "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
+        "language_info": {"name": "python"},
+        "safe": {"seconds": round(time.perf_counter() - start), "date": time.strftime("%Y-%m-%d", time.gmtime()),
+                 "commit": state, "cpu": facts["hardware"]["cpu"], "cores": facts["hardware"]["cores"],
+                 "gpu": facts["hardware"]["gpu"], "versions": facts["versions"], "records": sorted(shown)},
+    }  # fmt: skip
+    safe_core.write_atomically(path, lambda p: nbformat.write(notebook, p))
 
 
 # ------------------------------------------------------------------------------------------------ figures
@@ -680,12 +927,19 @@ def main() -> None:
         ("picture", "FILE", "the README's picture of the sample world"),
     ):
         commands.add_parser(name, help=text).add_argument("path", metavar=path, type=Path)
+    run = commands.add_parser("execute", help="run notebooks where they are, keeping their outputs; default: all studies")
+    run.add_argument("names", nargs="*", metavar="NAME", help="a notebook, or the first word of its name")
     shown = commands.add_parser("study", help="a study's rows on the sample from their committed records")
     shown.add_argument("name", choices=list(studies("hardvs", "sample") | studies("pokerevent", "sample")))
     shown.add_argument("--dataset", choices=["hardvs", "pokerevent"], default="hardvs")
     shown = commands.add_parser("ledger", help="every claim of the paper beside our runs")
     shown.add_argument("--format", choices=["text", "csv"], default="text")
     options = parser.parse_args()
+    if options.command == "execute":
+        for path in notebooks(options.names):
+            print(path.stem, flush=True)
+            execute(path)
+        return
     if options.command == "study":
         rows = studies(options.dataset, "sample").get(options.name, {})
         found = {row: records(fields, dataset=options.dataset, origin="sample") for row, fields in rows.items()}
