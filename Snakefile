@@ -79,7 +79,8 @@ rule run:
         launcher=f"-m torch.distributed.run --nproc-per-node {PROCESSES}" if PROCESSES > 1 else "",
     threads: 1
     resources: gpu=PROCESSES
-    shell:
+    shell:  # the record last, by rename: where it is, the run is whole
         "OMP_NUM_THREADS={threads} TQDM_DISABLE=1 {sys.executable} {params.launcher} safe_core.py {params.options} "
-        "--out-dir 'runs/{wildcards.run}' --resume && {sys.executable} -m safe_book keep 'runs/{wildcards.run}' "
+        "--out-dir 'runs/{wildcards.run}' --resume && cp 'runs/{wildcards.run}/predictions.csv' 'results/{wildcards.run}' "
+        "&& cp 'runs/{wildcards.run}/record.json' '{output}.partial' && mv '{output}.partial' '{output}' "
         "&& rm -f 'runs/{wildcards.run}'/last.*"

@@ -22,10 +22,8 @@ import time
 from pathlib import Path
 
 import matplotlib.pyplot as plt
-import nbformat
 import numpy as np
 import pandas as pd
-import papermill
 import seaborn as sns
 import torch
 import torch.distributed as dist
@@ -691,6 +689,9 @@ def execute(path: Path, **parameters) -> None:
 
     Its metadata say how long that took, when, on which machine, from which commit and which records it shows.
     """
+    import nbformat  # here, since they take seconds to import, and every run imports this module
+    import papermill
+
     start, state = time.perf_counter(), commit()
     executed = path.with_suffix(".executed.ipynb")
     try:
