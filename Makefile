@@ -1,10 +1,15 @@
-# make train: from nothing to a trained SAFE and its executed notebook.   make test: the tests.
+# make train: from nothing to a trained SAFE and its executed notebook.   make test: the tests.   make book: the book.
+# make reproduce: the whole study on the samples, from its records where they are there.   make table4: one part of it.
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 DATASET ?= hardvs
 RUN ?= runs/$(DATASET)-$(shell date +%Y%m%d-%H%M%S)
+CORES ?= 2
+SWEEP ?= --cores $(CORES)
 BIN := .venv/bin
+STUDIES := table2 table3 table4 table5 table6 fig4 ablation_no_text ablation_resnet_backbone ablation_no_cross_attention \
+	modalities dataset_size backbones prompts paper_vs_code
 
-.PHONY: train test lock clean
+.PHONY: train test book reproduce notebooks lock clean $(STUDIES)
 .DELETE_ON_ERROR:
 
 train: .venv/installed
@@ -13,7 +18,26 @@ train: .venv/installed
 	@$(BIN)/python -m safe_book summary $(RUN)
 
 test: .venv/installed
-	$(BIN)/python -m pytest --nbval
+	$(BIN)/python -m pytest --nbval -n $(CORES) --dist loadfile
+
+book: .venv/installed
+	$(BIN)/jupyter-book build . -W -n --keep-going
+	@echo "open _build/html/index.html"
+
+# What runs is decided by the records under results/; SWEEP takes Snakemake's options, such as
+# SWEEP="--profile profiles/slurm --config hardvs=/data/HARDVS".
+reproduce: .venv/installed
+	$(BIN)/snakemake $(SWEEP)
+	$(MAKE) notebooks
+	$(BIN)/python -m safe_book ledger
+
+$(STUDIES): .venv/installed
+	$(BIN)/snakemake $(SWEEP) $@
+	$(BIN)/python -m safe_book execute $@
+
+# The notebooks that show the studies, with their outputs, as the book has them.
+notebooks: .venv/installed
+	$(BIN)/python -m safe_book execute
 
 .venv/installed: requirements.lock
 	$(PYTHON) -m venv .venv
