@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import nbformat
 import numpy as np
 import open_clip
 import pandas as pd
@@ -109,6 +110,20 @@ def test_the_interval_holds_the_truth_as_often_as_it_says(gain):
 ])  # fmt: skip
 def test_an_effect_is_what_excludes_zero(mean, half, words):
     assert safe_book.effect(mean, half) == words
+
+
+def test_a_breakdown_compares_within_groups():
+    def tell(seed, correct):
+        made = run(seed, correct)
+        made["predictions"]["condition"] = ["dark", "dark", "none", "none"]
+        return made
+
+    found = {"full": [tell(0, [True, True, True, False]), tell(1, [True, False, True, False])],
+             "less": [tell(0, [False, False, True, True]), tell(1, [False, False, True, False])], "not run": []}  # fmt: skip
+    table = safe_book.breakdown(found, baseline="full", by="condition")
+    assert table["top-1 [%]"].to_dict() == {("full", "dark"): 75, ("full", "none"): 50, ("less", "dark"): 0, ("less", "none"): 75}
+    assert table.difference["less", "dark"] == -75 and table.difference["less", "none"] == 25
+    assert (table.recordings == 2).all() and table.effect["less", "none"] == "no measurable effect"
 
 
 # ------------------------------------------------------------------------------------------------ studies
@@ -235,6 +250,77 @@ def test_a_number_on_real_data_is_reproduced_within_a_point_or_its_interval(tmp_
 ])  # fmt: skip
 def test_on_the_sample_only_the_direction_of_a_measurable_effect_counts(paper, ours, half, verdict):
     assert safe_book.direction(paper, ours, half) == verdict
+
+
+def test_a_table_of_the_paper_is_shown_with_our_runs_and_says_what_was_not_run(tmp_path, monkeypatch):
+    claims = safe_book.claims()
+    full, less = ([run(seed, [True] * n + [False] * (100 - n)) for seed in range(3)] for n in (84, 60))
+    for made in full + less:
+        made["config"]["dataset"], made["data"] = "pokerevent", {"origin": "sample"}
+    table = safe_book.beside_paper({"all components": full, "no cross-attention": less}, "Table 4")
+    assert len(table) == 8 and list(table.paper) == list(claims.value[claims["where"] == "Table 4"])
+    row = table.loc["no cross-attention"]
+    assert row["paper difference"] == pytest.approx(-2.4) and row.difference == pytest.approx(-24)
+    assert row.verdict == "same direction" and table.verdict["all components"] == "not run: needs PokerEvent"
+    assert table.loc["no self-attention"].drop(["paper", "paper difference", "verdict"]).isna().all()
+    for made in full + less:  # the paper's table is about PokerEvent: runs on other data have no verdict on it
+        made["config"]["dataset"] = "hardvs"
+    other = safe_book.beside_paper({"all components": full, "no cross-attention": less}, "Table 4")
+    assert other.verdict["no cross-attention"] == "not run: needs PokerEvent"
+    methods = safe_book.beside_paper({}, "Table 3")
+    assert set(methods.verdict) == {"not run: another method", "not run: needs HARDVS"} and len(methods) == 9
+
+
+def test_the_same_table_gives_the_same_html():
+    table = safe_book.beside_paper({}, "Table 4")
+    first, second = (safe_book.show(table).data for _ in range(2))
+    assert first == second and "not run: needs PokerEvent" in first and "58.20" in first
+
+
+def test_records_about_other_data_than_those_at_hand_stop_the_sweep(tmp_path, monkeypatch):
+    monkeypatch.setenv("SAFE_CACHE", str(tmp_path))
+    monkeypatch.setattr(safe_book.safe_data, "_sample_root", lambda dataset, *sizes: (tmp_path / dataset, "mark"))
+    safe_book.safe_sample.make_sample("hardvs", tmp_path / "hardvs", train_per_class=2, test_per_class=1, workers=1,
+                                      progress=False)  # fmt: skip
+    record, fields = tmp_path / "record.json", {"dataset": "hardvs", "data_root": None}
+    config = configure(dataset="hardvs")
+    here = safe_data.open_dataset(**safe_data.options(config)).fingerprint
+    for fingerprint in (here, "another"):
+        record.write_text(json.dumps({"data": {"fingerprint": fingerprint}}))
+        runs = {str(record): fields, str(tmp_path / "to be made.json"): fields}
+        if fingerprint == here:
+            safe_book.check_data(runs)
+        else:
+            with pytest.raises(ValueError, match="1 records are about other data than the hardvs at hand.*record.json"):
+                safe_book.check_data(runs)
+
+
+def test_a_notebook_is_executed_in_place_and_says_how(tmp_path):
+    path = tmp_path / "page.ipynb"
+    cells = [nbformat.v4.new_code_cell(text) for text in
+             ("from IPython.display import Markdown, display", "display(Markdown('a'), metadata={'records': ['results/r']})")]
+    nbformat.write(nbformat.v4.new_notebook(cells=cells), path)
+    safe_book.execute(path)
+    notebook = nbformat.read(path, 4)
+    assert [cell.execution_count for cell in notebook.cells] == [1, 2] and "papermill" not in notebook.metadata
+    assert notebook.metadata.safe.records == ["results/r"] and notebook.metadata.safe.versions.torch
+    assert sorted(tmp_path.iterdir()) == [path]
+    before = path.read_bytes()
+    notebook.cells.append(nbformat.v4.new_code_cell("1 / 0"))
+    nbformat.write(notebook, path)
+    broken = path.read_bytes()
+    with pytest.raises(Exception, match="ZeroDivisionError"):
+        safe_book.execute(path)
+    assert path.read_bytes() == broken != before and sorted(tmp_path.iterdir()) == [path]
+
+
+def test_notebooks_are_found_by_first_word():
+    assert [path.stem for path in safe_book.notebooks(["table4", "attention"])] == ["attention", "table4_components"]
+    assert not {"train", "pretrain_clip"} & {path.stem for path in safe_book.notebooks()}
+    with pytest.raises(ValueError, match="no notebook table9: choose from ablation_no_cross_attention, "):
+        safe_book.notebooks(["table4", "table9"])
+    for name in {name for names in safe_book.SWEPT.values() for name in names}:
+        assert len(safe_book.notebooks([name])) == 1
 
 
 def test_the_sweep_knows_what_is_missing(tmp_path):

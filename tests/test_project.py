@@ -64,6 +64,23 @@ def test_parameters_of_the_train_notebook_are_the_configuration():
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.name)
+def test_parameters_of_notebooks_are_the_configurations_or_options_of_their_own(path):
+    own = {"seeds", "rerun", "hardvs_root", "pokerevent_root", "checkpoint", "draws"}
+    made = {"pretrain_clip"}  # trains CLIP, not SAFE: its parameters are those of that training
+    assert path.stem in made or parameters(path) <= set(safe_core.Config.__dataclass_fields__) | RUN_OPTIONS | own
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.name)
+def test_notebooks_are_committed_with_their_outputs(path):
+    """As `python -m safe_book execute` leaves them: every code cell ran, none failed, and the metadata say how."""
+    notebook = nbformat.read(path, 4)
+    cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    assert [cell.execution_count for cell in cells] == list(range(1, len(cells) + 1)), "run `make notebooks`"
+    assert not any(output.output_type == "error" for cell in cells for output in cell.outputs)
+    assert notebook.metadata.safe.commit and notebook.metadata.safe.seconds
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.name)
 def test_notebooks_are_committed_without_run_dependent_parts(path):
     notebook = nbformat.read(path, 4)
     nbformat.validate(notebook)
