@@ -19,6 +19,7 @@ import resource
 import subprocess
 import textwrap
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -937,9 +938,12 @@ def main() -> None:
     shown.add_argument("--format", choices=["text", "csv"], default="text")
     options = parser.parse_args()
     if options.command == "execute":
-        for path in notebooks(options.names):
-            print(path.stem, flush=True)
-            execute(path)
+        paths = notebooks(options.names)
+        for dataset in SWEPT:  # samples are made once, before notebooks side by side ask for them
+            safe_data.open_dataset(**safe_data.options(safe_core.configure(dataset=dataset)))
+        with ThreadPoolExecutor(min(4, os.cpu_count())) as pool:
+            for path, _ in zip(paths, pool.map(execute, paths), strict=True):
+                print(path.relative_to(HERE), flush=True)
         return
     if options.command == "study":
         rows = studies(options.dataset, "sample").get(options.name, {})
