@@ -27,12 +27,12 @@ book: .venv/installed
 # What runs is decided by the records under results/; SWEEP takes Snakemake's options, such as
 # SWEEP="--profile profiles/slurm --config hardvs=/data/HARDVS".
 reproduce: .venv/installed
-	$(BIN)/snakemake $(SWEEP)
+	$(BIN)/snakemake --rerun-triggers mtime $(SWEEP)
 	$(MAKE) notebooks
 	$(BIN)/python -m safe_book ledger
 
 $(STUDIES): .venv/installed
-	$(BIN)/snakemake $(SWEEP) $@
+	$(BIN)/snakemake --rerun-triggers mtime $(SWEEP) $@
 	$(BIN)/python -m safe_book execute $@
 
 # The notebooks that show the studies, with their outputs, as the book has them.
