@@ -4,8 +4,8 @@
     python book/figures.py cross_attention    # one of them
 
 Diagrams are plain SVG, 720 units wide, so that they stay readable on a phone. Letters are drawn as outlines of one font
-(DejaVu Sans, which matplotlib brings), so that they look the same everywhere. Recordings come from the sample world; they
-are chosen by a rule (`first_easy_recording`), not by their looks.
+(DejaVu Sans, which matplotlib brings), so that they look the same everywhere. Recordings come from the sample world;
+they are chosen by a rule (`first_easy_recording`), not by their looks.
 """
 
 import base64
@@ -63,52 +63,52 @@ RELEASED_DIFFERENCES = [
 
 ALT = {
     "architecture_paper": (
-        "Diagram of the paper's SAFE model, read from top to bottom. Class names become sentences and pass through CLIP's "
-        "text tower to L text tokens. RGB frames and event images pass through one shared CLIP vision tower, to 5 times "
-        "197 tokens of width 768 each, and get position, frame and modality embeddings. The RGB and the event branch "
-        "each have a multi-modal Transformer over their visual tokens and the text tokens. A self-attention then mixes "
-        "RGB and event tokens. In each branch a cross-attention lets the text tokens query the visual tokens. All tokens "
-        "and ten learned read-out tokens meet in a final attention, and a linear classifier gives one score per class. "
-        "Dashed tags mark what the rows of Table 4 switch off: text (SCI), CLIP's vision tower (LVM), the multi-modal "
-        "Transformers (MT), self-attention (SA), cross-attention (CA), rewritten prompts (RW), adaptive event windows "
-        "(AFE)."),
+        "Diagram of the paper's SAFE model, read from top to bottom. Class names become sentences and pass through "
+        "CLIP's text tower to L text tokens. RGB frames and event images pass through one shared CLIP vision tower, "
+        "to 5 times 197 tokens of width 768 each, and get position, frame and modality embeddings. The RGB and the "
+        "event branch each have a multi-modal Transformer over their visual tokens and the text tokens. A "
+        "self-attention then mixes RGB and event tokens. In each branch a cross-attention lets the text tokens "
+        "query the visual tokens. All tokens and ten learned read-out tokens meet in a final attention, and a "
+        "linear classifier gives one score per class. Dashed tags mark what the rows of Table 4 switch off: text "
+        "(SCI), CLIP's vision tower (LVM), the multi-modal Transformers (MT), self-attention (SA), cross-attention "
+        "(CA), rewritten prompts (RW), adaptive event windows (AFE)."),
     "architecture_released": (
-        "Diagram of the model that the released code computes, read from top to bottom, with eleven numbered differences "
-        "to the paper. Bare class names pass through CLIP's text tower. Frames and event images, drawn independently, "
-        "pass through CLIP's vision tower with its projection to 512 and are averaged over the frames. One joint block "
-        "works on text, RGB and event tokens together. A single-head self-attention mixes RGB and event tokens. One "
-        "cross-attention module serves both branches and computes its value from the key. RGB and event tokens are "
-        "added, and so are the two text outputs. The same self-attention runs once more over all tokens and ten "
-        "read-out tokens, and a linear layer classifies. Filled numbers contradict the paper; hollow ones concern what "
-        "the paper does not settle."),
+        "Diagram of the model that the released code computes, read from top to bottom, with eleven numbered "
+        "differences to the paper. Bare class names pass through CLIP's text tower. Frames and event images, drawn "
+        "independently, pass through CLIP's vision tower with its projection to 512 and are averaged over the "
+        "frames. One joint block works on text, RGB and event tokens together. A single-head self-attention mixes "
+        "RGB and event tokens. One cross-attention module serves both branches and computes its value from the key. "
+        "RGB and event tokens are added, and so are the two text outputs. The same self-attention runs once more "
+        "over all tokens and ten read-out tokens, and a linear layer classifies. Filled numbers contradict the "
+        "paper; hollow ones concern what the paper does not settle."),
     "cross_attention": (
-        "Teaching picture of cross-attention with invented numbers. Three class names on the left are the queries, six "
-        "patches of an image at the top are keys and values. Between them lies a table of three rows and six columns; "
-        "each row holds percentages that add up to 100. The row of waving puts most weight on the patch with the raised "
-        "arm, the row of kicking on the patch with the leg. On the right each row gives one output token, the average of "
-        "the patches' values weighted by that row."),
+        "Teaching picture of cross-attention with invented numbers. Three class names on the left are the queries, "
+        "six patches of an image at the top are keys and values. Between them lies a table of three rows and six "
+        "columns; each row holds percentages that add up to 100. The row of waving puts most weight on the patch "
+        "with the raised arm, the row of kicking on the patch with the leg. On the right each row gives one output "
+        "token, the average of the patches' values weighted by that row."),
     "events_idea": (
-        "Two plots over the same time axis. Above, the logarithm of the light on one pixel rises, falls steeply, and "
-        "rises slowly again, across evenly spaced threshold lines. Below, each crossing upwards is an upward red ON "
-        "event and each crossing downwards a downward blue OFF event: many where the light changes fast, none where it "
-        "stays the same."),
+        "Two plots over the same time axis. Above, the logarithm of the light on one pixel rises, falls steeply, "
+        "and rises slowly again, across evenly spaced threshold lines. Below, each crossing upwards is an upward "
+        "red ON event and each crossing downwards a downward blue OFF event: many where the light changes fast, "
+        "none where it stays the same."),
     "afe_steps": (
         "Adaptive event windows step by step, on one recording of the PokerEvent sample. At the top, the number of "
-        "events over time goes up and down. Below, a tree on the same time axis: the stream is halved by event count "
-        "into two windows and then into four; windows are short where many events happen. At the bottom, the four event "
-        "images of the final windows."),
+        "events over time goes up and down. Below, a tree on the same time axis: the stream is halved by event "
+        "count into two windows and then into four; windows are short where many events happen. At the bottom, the "
+        "four event images of the final windows."),
     "hardvs": (
-        "Animation of one generated recording of the HARDVS sample: on the left the RGB frames of a figure that swings "
-        "its arms, on the right the event image of the same moment, red where pixels grew brighter and blue where they "
-        "grew darker."),
+        "Animation of one generated recording of the HARDVS sample: on the left the RGB frames of a figure that "
+        "swings its arms, on the right the event image of the same moment, red where pixels grew brighter and blue "
+        "where they grew darker."),
     "pokerevent": (
-        "Animation of one generated recording of the PokerEvent sample: on the left the RGB frames of a hand that holds "
-        "a playing card, on the right the event image of the same moment, red where pixels grew brighter and blue where "
-        "they grew darker."),
+        "Animation of one generated recording of the PokerEvent sample: on the left the RGB frames of a hand that "
+        "holds a playing card, on the right the event image of the same moment, red where pixels grew brighter and "
+        "blue where they grew darker."),
     "events_cloud": (
-        "Animation of the events of one generated recording of the HARDVS sample as points in space and time: red ON "
-        "and blue OFF events. The view turns slowly, from the sensor plane, where the figure is seen, to the side, where "
-        "the motion is spread along the time axis."),
+        "Animation of the events of one generated recording of the HARDVS sample as points in space and time: red "
+        "ON and blue OFF events. The view turns slowly, from the sensor plane, where the figure is seen, to the "
+        "side, where the motion is spread along the time axis."),
 }  # fmt: skip
 
 
@@ -120,7 +120,7 @@ def blend(colour, other, share):
 
 
 def theme(name):
-    """Colours of the light or dark variant: text tones, hues of the three inputs and of marks, their tints for boxes."""
+    """Colours of the light or dark variant: text tones, hues of inputs and marks, their tints for boxes."""
     dark = name == "dark"
     hues = {"rgb": safe_book.RGB, "event": safe_book.EVENT, "text": "#029e73", "tag": "#cc78bc", "mark": "#d55e00",
             "on": safe_book.ON, "off": safe_book.OFF, "both": "#8b949e"}  # fmt: skip
@@ -461,7 +461,8 @@ def architecture_released(colours):
         p.arrow((x, 1386), (x, 1444), colour=hue)
     shape(p, 134, 1420, 12, "start", "L × D")
     shape(p, 360, 1420, 12, "start", "K × D")
-    strip(p, 1446, [(16, 236, "text", "L text"), (262, 196, "both", "K RGB + event"), (468, 236, "both", "R read-out (learned)")])
+    strip(p, 1446, [(16, 236, "text", "L text"), (262, 196, "both", "K RGB + event"),
+                    (468, 236, "both", "R read-out (learned)")])  # fmt: skip
     p.text(360, 1514, "all tokens, side by side: L + K + R", 18, colour="soft")
     p.arrow((360, 1526), (360, 1560))
     p.box(60, 1562, 600, 80, "Self-attention, once more", "the read-out tokens ask all tokens")
@@ -469,7 +470,8 @@ def architecture_released(colours):
     classifier(p, 1642, "flatten, linear layer")
     sizes(p, 1898, "FSKDLR")
     p.text(16, 2130, "Differences", 20, anchor="start", style="-Bold")
-    p.text(16, 2158, "filled: differs from the paper; hollow: the paper does not settle it", 18, anchor="start", colour="soft")
+    p.text(16, 2158, "filled: differs from the paper; hollow: the paper does not settle it", 18, anchor="start",
+           colour="soft")
     for i, (_, words) in enumerate(RELEASED_DIFFERENCES, start=1):
         p.marker(36, 2154 + 38 * i, i)
         p.text(64, 2160 + 38 * i, words, 18, anchor="start")
@@ -589,7 +591,8 @@ def events_idea(colours):
     p.text(left + width + 12, base + 26, "time", 18, anchor="end")
     p.text(left - 12, base - 22, "ON", 18, anchor="end", style="-Bold", colour="on")
     p.text(left - 12, base + 36, "OFF", 18, anchor="end", style="-Bold", colour="off")
-    p.text(16, base + 92, f"Each step by the threshold C sends one event (x, y, t, p): {len(events)} here.", 18, anchor="start")
+    p.text(16, base + 92, f"Each step by the threshold C sends one event (x, y, t, p): {len(events)} here.", 18,
+           anchor="start")
     p.text(16, base + 120, "Fast changes send many, slow ones few, a constant light none.", 18, anchor="start")
     return p
 
@@ -616,7 +619,8 @@ def first_easy_recording(dataset):
 def afe_difference(events, size):
     """AFE's measure between the two halves of these events: 200 * sum|A - B| / n."""
     middle = len(events) // 2
-    first, second = (safe_data._opened(safe_data.count_image(half, size)) for half in (events[:middle], events[middle:]))
+    halves = events[:middle], events[middle:]
+    first, second = (safe_data._opened(safe_data.count_image(half, size)) for half in halves)
     return 200 * np.abs(first - second).sum() / len(events)
 
 
@@ -745,8 +749,8 @@ def cloud_views():
             """Picture coordinates [n, 2] and depth [n], by parallel projection."""
             x, y, z = (xyz - [width / 2, height / 2, depth / 2]).T
             across, away = x * math.cos(turn) + z * math.sin(turn), z * math.cos(turn) - x * math.sin(turn)
-            flat = np.stack([WIDTH / 2 + 1.75 * across, 218 + 1.75 * (y * math.cos(tilt) - away * math.sin(tilt))], axis=1)
-            return flat, away
+            down = y * math.cos(tilt) - away * math.sin(tilt)
+            return np.stack([WIDTH / 2 + 1.75 * across, 218 + 1.75 * down], axis=1), away
 
         card = Image.new("RGB", (WIDTH, 432), CARD)
         draw = ImageDraw.Draw(card)

@@ -18,6 +18,7 @@ from pybtex.database import parse_file
 
 import safe_book
 import safe_core
+import safe_data
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = sorted((ROOT / "book").glob("*.md"))
@@ -121,3 +122,24 @@ def test_shown_command_exists(words):
             command = rest[2:3] if rest[1] != "safe_released" else []  # which has no sub-commands
             assert not command or command[0] in re.search(r"\{([\w,-]+)\}", usage(rest[1]))[1].split(",")
             assert all(word in usage(rest[1], *command) for word in rest if word.startswith("--"))
+
+
+def test_parameter_counts_of_the_annotated_model_are_those_that_it_has():
+    """The table of book/safe.md, for the paper's setting (114 classes) and the sample (26)."""
+    rows = re.findall(r"^\| (.+?) \| (.+?) \| (.+?) \|$", (ROOT / "book" / "safe.md").read_text(), re.MULTILINE)
+    written = {name.strip("*`"): cells for name, *cells in rows}
+    for column, preset, names in ((0, "paper", safe_book.class_names("pokerevent", ROOT)),
+                                  (1, "sample", safe_book.class_names("pokerevent"))):  # fmt: skip
+        config = safe_core.configure(preset, dataset="pokerevent", pretrained=False)
+        model = safe_core.SAFE(config, safe_data.prompt_sentences(names, config))
+        fusion = model.fusion
+        parts = {"vision tower": model.vision, "text tower": model.text, "word_embed": model.word_embed,
+                 "multi-modal Transformers (two)": fusion.multimodal_transformer, "self-attention": fusion.self_attention,
+                 "cross-attention (two)": fusion.cross_attention, "final attention": fusion.final_attention,
+                 "classifier": fusion.classifier}  # fmt: skip
+        counts = {name: sum(p.numel() for p in part.parameters()) for name, part in parts.items() if part is not None}
+        total = sum(p.numel() for p in model.parameters())
+        counts |= {"embeddings and read-out tokens": total - sum(counts.values()), "all": total}
+        for name, count in counts.items():
+            assert written[name][column].strip("*") == f"{count:,}", name
+        assert preset == "paper" or written["text tower"][column] == "run once, then dropped"

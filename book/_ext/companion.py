@@ -21,6 +21,7 @@ from docutils import nodes
 from sphinx import addnodes
 from sphinx.util import logging
 from sphinx.util.docutils import SphinxDirective, SphinxRole
+from sphinx.util.nodes import make_refnode
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
@@ -164,10 +165,9 @@ def badge(origin: str) -> nodes.inline:
     return text(f"{origin} data", f"origin-{origin}")
 
 
-def link(target: str, *children: nodes.Node, kind: str = "ref") -> addnodes.pending_xref:
-    """A link to a label of this extension, or (kind="doc") to a page."""
-    return addnodes.pending_xref("", *children, refdomain="std", reftype=kind, reftarget=target, refexplicit=True,
-                                 refwarn=True)  # fmt: skip
+def link(target: str, child: nodes.Node) -> addnodes.pending_xref:
+    """A link to an entry of the tables made here, or to a page ("/notebooks/train"); `resolve` finds where it leads."""
+    return addnodes.pending_xref("", child, refdomain="", reftype="companion", reftarget=target, refwarn=True)
 
 
 def download(path: Path, label: str, *classes: str) -> addnodes.download_reference:
@@ -369,7 +369,7 @@ class Ledger(Overview):
         return parts
 
     def verdict(self, claim):
-        parts = [link(f"/notebooks/{stem}", code(stem), kind="doc") for stem in self.notebooks(claim)]
+        parts = [link(f"/notebooks/{stem}", code(stem)) for stem in self.notebooks(claim)]
         if pd.notna(claim.record):
             parts.insert(0, link(run_id(Path(claim.record).relative_to("results").as_posix()), text("records")))
             parts += [short(claim.commit)] if pd.notna(claim.commit) else []
@@ -393,7 +393,7 @@ class LedgerSummary(Overview):
         judged = ledger().assign(rests_on=ledger().origin.fillna("").where(~ledger().verdict.str.startswith("not run"), ""))
         counts = judged.groupby(["rests_on", "verdict"]).size().sort_index(level=0, ascending=False)
         rows = [(None, [[verdict(words)], rests_on[origin], str(n)]) for (origin, words), n in counts.items()]
-        whole = [link("/book/ledger", text(f"all {len(judged)} claims"), kind="doc")]
+        whole = [link("/book/ledger", text(f"all {len(judged)} claims"))]
         return [table(["verdict", "rests on", "claims"], [*rows, (None, [whole, "", str(len(judged))])], "summary")]
 
 
@@ -460,7 +460,7 @@ class Status(Overview):
             made = notebook["metadata"].get("safe", {})
             state = "executed" if made else "shown, not timed" if has_outputs(notebook) else "not executed"
             rows.append((None, [
-                [link(f"/notebooks/{stem}", code(stem), kind="doc")], [text(state, "quiet" if made else "older")],
+                [link(f"/notebooks/{stem}", code(stem))], [text(state, "quiet" if made else "older")],
                 f"{made['seconds']} s" if made else "–", made.get("date", "–"),
                 [short(made["commit"])] if made.get("commit") else "–", machine(made, made) if made else "–"]))  # fmt: skip
         section += table(["notebook", "state", "run time", "date", "commit", "machine"], rows, "status")
@@ -572,6 +572,17 @@ def set_refdoc(app, doctree) -> None:
             node.setdefault("refdoc", app.env.docname)
 
 
+def resolve(app, env, node, content):
+    """Where a `link` leads: unlike Sphinx's own references it keeps the look of what is linked."""
+    if node["reftype"] != "companion":
+        return None
+    if node["reftarget"].startswith("/"):
+        page, anchor = node["reftarget"][1:], ""
+    else:
+        page, anchor = env.get_domain("std").anonlabels.get(node["reftarget"], ("", ""))
+    return make_refnode(app.builder, node["refdoc"], page, anchor, content) if page in env.found_docs else None
+
+
 def outdated(app, env, added, changed, removed) -> set[str]:
     """The overview pages, if a record, a notebook or a claim came, went or changed since the last build."""
     files = [*RESULTS.glob("*/*/*/seed*/record.json"), *(ROOT / "notebooks").glob("*.ipynb"),
@@ -617,6 +628,7 @@ def setup(app):
     app.connect("config-inited", repository, priority=100)
     app.connect("doctree-read", add_provenance, priority=100)  # before downloads and images are collected
     app.connect("doctree-read", set_refdoc, priority=101)
+    app.connect("missing-reference", resolve)
     app.connect("env-get-outdated", outdated)
     app.connect("env-purge-doc", purge)
     app.connect("env-merge-info", merge)
