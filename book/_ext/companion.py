@@ -287,12 +287,12 @@ class Claim(SphinxRole):
         return [link(claim_id(self.text), text(papers_value(ledger().loc[self.text]), "from-paper"))], []
 
 
-# ------------------------------------------------------------------------------------------------ ledger, records, status
+# ------------------------------------------------------------------------------------------------ tables
 
 VERDICTS = {  # a sign beside the words, so that nothing depends on colour
     "reproduced": ("✓", "good"), "not reproduced": ("✗", "bad"), "same direction": ("↗", "good"),
     "opposite": ("↘", "bad"), "no measurable effect": ("≈", "open"), "one seed": ("1", "open"),
-    "not run": ("–", "none"), "contradiction": ("!", "paper"), "ambiguity": ("?", "paper"),
+    "not run": ("○", "none"), "contradiction": ("!", "paper"), "ambiguity": ("?", "paper"),
 }  # fmt: skip
 
 
@@ -302,7 +302,7 @@ def verdict(words: str) -> nodes.inline:
 
 
 class Overview(SphinxDirective):
-    """What the three directives share: their pages are read again when a record, a notebook or a claim comes or goes."""
+    """What the directives share: their pages are read again when a record, a notebook or a claim comes or goes."""
 
     def run(self):
         vars(self.env).setdefault("companion_overviews", set()).add(self.env.docname)
@@ -348,7 +348,8 @@ class Ledger(Overview):
         return table(["Claim", "Paper", "Ours", "Verdict and evidence"], rows, "ledger")
 
     def what(self, name, claim, anchors):
-        metric = {"top1": "top-1", "contradiction": "", "ambiguity": ""}.get(claim.metric, claim.metric.replace("_", " "))
+        names = {"top1": "top-1", "contradiction": "", "ambiguity": ""}
+        metric = names.get(claim.metric, claim.metric.replace("_", " "))
         words = ", ".join(filter(None, [claim.system, claim.setting, metric, DATASETS[claim.dataset]]))
         return [text(words), line(), code(name) if anchors else link(claim_id(name), code(name))]
 
@@ -362,7 +363,8 @@ class Ledger(Overview):
     def ours(self, claim):
         if pd.isna(claim.ours):
             return [text("–", "quiet")]
-        parts = [text(number(claim.ours, claim["±"]) + " %", "from-us"), f", {seeds(claim.seeds)} ", badge(claim.origin)]
+        mean = text(number(claim.ours, claim["±"]) + " %", "from-us")
+        parts = [mean, f", {seeds(claim.seeds)} ", badge(claim.origin)]
         if pd.notna(claim.difference):
             parts += [line(), text(signed(claim.difference) + number(None, claim["± difference"]), "from-us"), " to ",
                       link(claim_id(claim.against), code(claim.against))]  # fmt: skip
@@ -390,7 +392,8 @@ class LedgerSummary(Overview):
 
     def content_nodes(self):
         rests_on = {"real": [badge("real")], "sample": [badge("sample")], "": ["–"]}
-        judged = ledger().assign(rests_on=ledger().origin.fillna("").where(~ledger().verdict.str.startswith("not run"), ""))
+        run = ~ledger().verdict.str.startswith("not run")
+        judged = ledger().assign(rests_on=ledger().origin.fillna("").where(run, ""))
         counts = judged.groupby(["rests_on", "verdict"]).size().sort_index(level=0, ascending=False)
         rows = [(None, [[verdict(words)], rests_on[origin], str(n)]) for (origin, words), n in counts.items()]
         whole = [link("/book/ledger", text(f"all {len(judged)} claims"))]
@@ -420,18 +423,19 @@ class Records(Overview):
         interval = f" (95 % interval of the mean: ± {half:.1f})" if len(runs) > 1 else ""
         rows = []
         for run in runs:
+            files = [download(ROOT / run["path"] / name, name) for name in ("record.json", "predictions.csv")]
             rows.append((None, [
                 str(run["config"]["seed"]), f"{run['test']['top1']:.2f}", f"{run['test']['top5']:.2f}",
                 f"{run['seconds'] / 60:.1f} min", run["date"], [text("older", "older")] if is_older(run) else "current",
-                joined([download(ROOT / run["path"] / file, file) for file in ("record.json", "predictions.csv")])]))  # fmt: skip
+                joined(files)]))  # fmt: skip
         data, folder, last = runs[0]["data"], runs[0]["config"]["data_root"], runs[-1]
         section += paragraph(badge(origin), " top-1 ", text(mean_and_deviation(runs), "from-us"), interval)
         section += facts({
             "apart from the preset": [f"preset {preset}: ", code(apart)] if apart else [f"preset {preset}, unchanged"],
             **({"released": ["all choices of the released code together (", code("safe_released.RELEASED"), ")"]}
                if as_released else {}),
-            "data": [f"{folder}, " * bool(folder) + f"{data['train']} training, {data['val']} validation and {data['test']} test recordings, "
-                     "fingerprint ", code(data["fingerprint"][:12])],
+            "data": [f"{folder}, " * bool(folder) + f"{data['train']} training, {data['val']} validation and "
+                     f"{data['test']} test recordings, fingerprint ", code(data["fingerprint"][:12])],
             "machine": [machine(last["hardware"], last)],
         })  # fmt: skip
         section += table(["seed", "top-1 [%]", "top-5 [%]", "training", "date", "code", "files"], rows, "runs")
@@ -462,7 +466,8 @@ class Status(Overview):
             rows.append((None, [
                 [link(f"/notebooks/{stem}", code(stem))], [text(state, "quiet" if made else "older")],
                 f"{made['seconds']} s" if made else "–", made.get("date", "–"),
-                [short(made["commit"])] if made.get("commit") else "–", machine(made, made) if made else "–"]))  # fmt: skip
+                [short(made["commit"])] if made.get("commit") else "–",
+                machine(made, made) if made else "–"]))  # fmt: skip
         section += table(["notebook", "state", "run time", "date", "commit", "machine"], rows, "status")
         return section
 
@@ -471,7 +476,8 @@ class Status(Overview):
         older = {name: [run for run in runs if is_older(run)] for name, runs in all_runs().items()}
         older = {name: runs for name, runs in older.items() if runs}
         if not older:
-            section += paragraph(f"None: all {sum(map(len, all_runs().values()))} records were made by the present code.")
+            count = sum(map(len, all_runs().values()))
+            section += paragraph(f"None: all {count} records were made by the present code.")
             return section
         section += paragraph("Their numbers are shown, and marked, until they are computed again: delete the record, "
                              "then let the sweep make it.")  # fmt: skip
@@ -482,7 +488,8 @@ class Status(Overview):
 
     def machines(self):
         section = self.section("status-machines", nodes.Text("What the runs ran on"))
-        counts = pd.Series([machine(run["hardware"], run) for runs in all_runs().values() for run in runs]).value_counts()
+        found = [machine(run["hardware"], run) for runs in all_runs().values() for run in runs]
+        counts = pd.Series(found).value_counts()
         section += table(["machine and versions", "runs"], [(None, [name, str(n)]) for name, n in counts.items()])
         return section
 
@@ -519,7 +526,7 @@ def provenance(stem: str) -> nodes.container:
         few = ", ".join(names[:6]) + f" and {len(names) - 6} more" * (len(names) > 6)
         lines["parameters"] = details(few, listing(source, "python"))
     if shown:
-        runs = [[link(run_id(name), code(name.partition("/")[2])), f" (seed{'s' * (len(these) > 1)} {', '.join(these)})"]
+        runs = [[link(run_id(name), code(name.partition("/")[2])), f" (seeds {', '.join(these)})"]
                 for name, these in shown.items()]  # fmt: skip
         bullets = nodes.bullet_list("", *[nodes.list_item("", paragraph(*run)) for run in runs])
         lines["runs shown"] = [bullets] if len(runs) <= 4 else details(f"{len(runs)} runs", bullets)
@@ -537,9 +544,10 @@ def provenance(stem: str) -> nodes.container:
     lines["file"] = [download(path, f"Download {stem}.ipynb", "download-notebook")]
     box = nodes.container("", facts(lines), classes=["provenance"])
     if not has_outputs(notebook):
-        note = paragraph("This notebook has not been executed here, so it shows no result yet. ", code("make notebooks"),
-                         " executes it; then ", code("make book"), " shows it.")  # fmt: skip
-        box.insert(0, nodes.admonition("", nodes.title("", "Not executed yet"), note, classes=["admonition-not-executed"]))
+        note = paragraph("No result yet: ", code("make notebooks"), " executes this notebook; then ", code("make book"),
+                         " shows what it found.")  # fmt: skip
+        title = nodes.title("", "Not executed yet")
+        box.insert(0, nodes.admonition("", title, note, classes=["admonition-not-executed"]))
     return box
 
 
@@ -602,7 +610,8 @@ def merge(app, env, docnames, other) -> None:
 
 def name_unexecuted(app, exception) -> None:
     """Says at the end of a build which notebooks show nothing, and what executes them."""
-    empty = [stem for stem in notebooks(app.env) if not has_outputs(load_notebook(ROOT / "notebooks" / f"{stem}.ipynb"))]
+    files = {stem: ROOT / "notebooks" / f"{stem}.ipynb" for stem in notebooks(app.env)}
+    empty = [stem for stem, file in files.items() if not has_outputs(load_notebook(file))]
     if empty and exception is None:
         LOGGER.info("not executed: %s; `make notebooks` executes them", ", ".join(empty))
 
