@@ -592,12 +592,16 @@ def resolve(app, env, node, content):
 
 
 def outdated(app, env, added, changed, removed) -> set[str]:
-    """The overview pages, if a record, a notebook or a claim came, went or changed since the last build."""
+    """The pages with tables, if a record, a notebook or a claim came, went or changed; all pages, if this file did."""
     files = [*RESULTS.glob("*/*/*/seed*/record.json"), *(ROOT / "notebooks").glob("*.ipynb"),
              ROOT / "book" / "claims.csv", *ROOT.glob("safe_*.py")]  # fmt: skip
     state = sorted((str(file), file.stat().st_mtime_ns) for file in files) + notebooks(env)
-    before, env.companion_state = getattr(env, "companion_state", None), state
-    return getattr(env, "companion_overviews", set()) & env.found_docs if before != state else set()
+    own = Path(__file__).stat().st_mtime_ns
+    before = getattr(env, "companion_state", (None, own))
+    env.companion_state = state, own
+    if before[1] != own:
+        return env.found_docs
+    return getattr(env, "companion_overviews", set()) & env.found_docs if before[0] != state else set()
 
 
 def purge(app, env, docname) -> None:
