@@ -65,24 +65,24 @@ def sentences_fingerprint(class_names: list[str], config: safe_core.Config) -> s
     return hashlib.sha256(json.dumps(safe_data.prompt_sentences(class_names, config)).encode()).hexdigest()[:16]
 
 
-def run_name(config: safe_core.Config) -> str:
-    """What sets a run apart from its preset, as a folder name: "base", "use_text=False", "augment=frame,frames=5".
-
-    Its preset is that of its data, unless it is much nearer to another, which is then named: "preset=sample,epochs=12".
-    """
+def differing(config: safe_core.Config) -> tuple[str, dict]:
+    """(preset, fields): what sets a run apart from its preset: that of its data, unless it is much nearer to another."""
     here = {name: getattr(config, name) for name in ("dataset", "data_root", "seed", "workers")}  # not what is studied
-    default = "sample" if config.data_root is None else "paper"
-    names = {}
+    default, found = "sample" if config.data_root is None else "paper", {}
     for preset in sorted(safe_core.PRESETS, key=lambda preset: preset != default):
-        base = dataclasses.asdict(safe_core.configure(preset, **here))
-        fields = {k: v for k, v in dataclasses.asdict(config).items() if v != base[k]}
-        parts = [] if preset == default else [f"preset={preset}"]
-        if safe_released.RELEASED.items() <= fields.items():
-            parts.append("as_released")
-            fields = {k: v for k, v in fields.items() if k not in safe_released.RELEASED}
-        parts += [f"{k}={Path(v).stem if k == 'prompt_file' else v}" for k, v in fields.items()]
-        names[preset] = parts
-    parts = min(names.values(), key=len)
+        base = safe_core.configure(preset, **here)
+        found[preset] = {k: v for k, v in dataclasses.asdict(config).items() if v != getattr(base, k)}
+    return min(found.items(), key=lambda item: len(item[1]) + (item[0] != default))
+
+
+def run_name(config: safe_core.Config) -> str:
+    """`differing` as a folder name: "base", "use_text=False", "augment=frame,frames=5", "preset=sample,epochs=12"."""
+    preset, fields = differing(config)
+    parts = [f"preset={preset}"] * (preset != ("sample" if config.data_root is None else "paper"))
+    if safe_released.RELEASED.items() <= fields.items():
+        parts.append("as_released")
+        fields = {k: v for k, v in fields.items() if k not in safe_released.RELEASED}
+    parts += [f"{k}={Path(v).stem if k == 'prompt_file' else v}" for k, v in fields.items()]
     return re.sub(r"[^\w.=,-]+", "-", ",".join(parts)).strip("-") or "base"
 
 

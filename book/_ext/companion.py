@@ -70,27 +70,10 @@ def notebooks(env) -> list[str]:
     return sorted(name.removeprefix("notebooks/") for name in env.found_docs if name.startswith("notebooks/"))
 
 
-def is_older(run: dict) -> bool:
-    """Whether other code than the present one made this run."""
-    return run["code"] != safe_book.code_fingerprint(run["config"]["fusion"])
-
-
-def differing(config: dict) -> tuple[str, dict]:
-    """(preset, fields) of a run: what sets it apart from the preset that is nearest to it."""
-    best = None
-    for preset in ("sample", "paper") if config["data_root"] is None else ("paper", "sample"):
-        base = safe_core.configure(preset, dataset=config["dataset"])
-        skipped = ("dataset", "data_root", "seed", "workers")
-        fields = {k: v for k, v in config.items() if k not in skipped and v != getattr(base, k)}
-        if best is None or len(fields) < len(best[1]):
-            best = preset, fields
-    return best
-
-
 def command(runs: list[dict]) -> str:
     """The command line that makes the runs of one configuration again."""
     config = runs[0]["config"]
-    preset, fields = differing(config)
+    preset, fields = safe_book.differing(safe_core.Config(**config))
     words = ["python safe_core.py", f"--dataset {config['dataset']}"]
     if config["data_root"] is not None:
         words.append(f"--data-root PATH_TO/{shlex.quote(config['data_root'])}")
@@ -416,7 +399,7 @@ class Records(Overview):
     def entry(self, name, runs, origin, rest):
         section = self.section(run_id(name), code(rest.replace(",", ", ")))
         section["classes"].append("run")
-        preset, fields = differing(runs[0]["config"])
+        preset, fields = safe_book.differing(safe_core.Config(**runs[0]["config"]))
         as_released = safe_released.RELEASED.items() <= fields.items()
         apart = ", ".join(f"{k}={v}" for k, v in fields.items())
         mean, half = safe_book.mean_and_interval([run["test"]["top1"] for run in runs])
@@ -426,7 +409,7 @@ class Records(Overview):
             files = [download(ROOT / run["path"] / name, name) for name in ("record.json", "predictions.csv")]
             rows.append((None, [
                 str(run["config"]["seed"]), f"{run['test']['top1']:.2f}", f"{run['test']['top5']:.2f}",
-                f"{run['seconds'] / 60:.1f} min", run["date"], [text("older", "older")] if is_older(run) else "current",
+                f"{run['seconds'] / 60:.1f} min", run["date"], [text("older", "older")] if safe_book.stale(run) else "current",
                 joined(files)]))  # fmt: skip
         data, folder, last = runs[0]["data"], runs[0]["config"]["data_root"], runs[-1]
         section += paragraph(badge(origin), " top-1 ", text(mean_and_deviation(runs), "from-us"), interval)
@@ -473,7 +456,7 @@ class Status(Overview):
 
     def older(self):
         section = self.section("status-older", nodes.Text("Records made by older code"))
-        older = {name: [run for run in runs if is_older(run)] for name, runs in all_runs().items()}
+        older = {name: [run for run in runs if safe_book.stale(run)] for name, runs in all_runs().items()}
         older = {name: runs for name, runs in older.items() if runs}
         if not older:
             count = sum(map(len, all_runs().values()))
