@@ -906,8 +906,11 @@ class Progress:
             self.handle.update(Pretty(""))
 
 
-def keep(folder: Path) -> Path:
-    """Copies a run's record and predictions to where committed ones lie; returns that place."""
+def keep(folder: Path, *, checkpoint: bool = False) -> Path:
+    """Copies a run's record and predictions to where committed ones lie; returns that place.
+
+    With `checkpoint` also the chosen epoch's weights in half precision, which some notebooks look into.
+    """
     record = json.loads((folder / "record.json").read_text())
     place = record_dir(safe_core.Config(**record["config"]))
     check_origin(record, place)
@@ -915,6 +918,10 @@ def keep(folder: Path) -> Path:
     for name in ("predictions.csv", "record.json"):  # the record last: where it is, the run is whole
         content = (folder / name).read_bytes()
         safe_core.write_atomically(place / name, lambda p, content=content: p.write_bytes(content))
+    if checkpoint:
+        tensors, about = safe_core.load_checkpoint(folder / "best.safetensors")
+        half = {key: t.half() if t.is_floating_point() else t for key, t in tensors.items()}
+        safe_core.save_checkpoint(place / "best.safetensors", half, about)
     return place
 
 
@@ -928,7 +935,10 @@ def main() -> None:
         ("draws", "RUN", "test 20 random draws of the test frames, into draws.json beside the record in folder RUN"),
         ("picture", "FILE", "the README's picture of the sample world"),
     ):
-        commands.add_parser(name, help=text).add_argument("path", metavar=path, type=Path)
+        command = commands.add_parser(name, help=text)
+        command.add_argument("path", metavar=path, type=Path)
+        if name == "keep":
+            command.add_argument("--checkpoint", action="store_true", help="its weights, too, in half precision")
     run = commands.add_parser("execute", help="run notebooks where they are, keeping their outputs; default: all studies")
     run.add_argument("names", nargs="*", metavar="NAME", help="a notebook, or the first word of its name")
     shown = commands.add_parser("study", help="a study's rows on the sample from their committed records")
@@ -968,7 +978,7 @@ def main() -> None:
         safe_core.write_atomically(run / "draws.json", lambda p: p.write_text(text))
         return
     if options.command == "keep":
-        print(keep(run))
+        print(keep(run, checkpoint=options.checkpoint))
         return
     print(summary(json.loads((run / "record.json").read_text())))
     for name, file in (("executed notebook", "train.ipynb"), ("run record", "record.json"),

@@ -15,6 +15,7 @@ import pandas as pd
 import pytest
 
 import safe_book
+import safe_core
 import safe_data
 import safe_released
 from safe_core import Config, configure
@@ -188,7 +189,12 @@ def test_rerun_trains_and_goes_on_where_it_was(tmp_path, monkeypatch):
     drawn = safe_book.draws(file.parent, 2)
     assert drawn["top1"][0] == pytest.approx(first["test"]["top1"]) and len(drawn["top1"]) == 2
     assert drawn["data"]["fingerprint"] == first["data"]["fingerprint"]
-    assert safe_book.keep(file.parent).joinpath("record.json").read_bytes() == file.read_bytes()
+    kept = safe_book.keep(file.parent, checkpoint=True)
+    assert kept.joinpath("record.json").read_bytes() == file.read_bytes()
+    model, _ = safe_core.load_model(kept / "best.safetensors")  # half the size, and the same answers to half a point
+    assert (kept / "best.safetensors").stat().st_size < 0.6 * (file.parent / "best.safetensors").stat().st_size
+    scores = safe_released.evaluate(model, safe_data.open_dataset(**safe_data.options(model.config)), draws=1)
+    assert scores[0]["top1"] == pytest.approx(first["test"]["top1"], abs=5)  # of 24 recordings
 
 
 @pytest.mark.parametrize("file", RECORDS, ids=lambda f: str(f.parent.relative_to(ROOT / "results")))
