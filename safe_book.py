@@ -951,6 +951,7 @@ def main() -> None:
         paths = notebooks(options.names)
         for dataset in SWEPT:  # samples are made once, before notebooks side by side ask for them
             safe_data.open_dataset(**safe_data.options(safe_core.configure(dataset=dataset)))
+        os.environ["OMP_NUM_THREADS"] = "1"  # of each notebook: threads that wait for another's cores make all slow
         with ThreadPoolExecutor(min(4, os.cpu_count())) as pool:
             for path, _ in zip(paths, pool.map(execute, paths), strict=True):
                 print(path.relative_to(HERE), flush=True)
