@@ -658,7 +658,7 @@ def show(table: pd.DataFrame, *, paper=("paper", "paper difference"), ours=("our
 
     formats: {column: format} beside FORMATS.
     """
-    formats = {k: v for k, v in (FORMATS | formats).items() if k in table}
+    formats = {k: v for k, v in (FORMATS | formats).items() if k in table.select_dtypes("number")}
     mark = hashlib.sha256(table.to_csv().encode()).hexdigest()[:8]  # the same table gives the same HTML
     styler = table.style.format(formats, na_rep="–").set_uuid(mark)
     styler.cell_ids = False
