@@ -121,7 +121,10 @@ def phone(browser):
 
 MEASURE = """async () => {
   if (window.MathJax?.startup) await MathJax.startup.promise;
-  await Promise.all([...document.images].map(image => image.decode().catch(() => null)));
+  await Promise.all([...document.images].map(image => {
+    image.loading = 'eager';  // those below the fold, too
+    return image.complete ? null : new Promise(done => { image.onload = image.onerror = done; });
+  }));
   const math = [...document.querySelectorAll('.bd-article .math')];
   return {
     images: [...document.images].filter(image => !image.naturalWidth).map(image => image.src),
