@@ -663,6 +663,7 @@ def show(table: pd.DataFrame, *, paper=("paper", "paper difference"), ours=("our
     styler = table.style.format(formats, na_rep="–").set_uuid(mark)
     styler.cell_ids = False
     styler.set_table_attributes('class="dataframe"')
+    styler.set_table_styles([{"selector": "td, th", "props": "padding: 0.25em 0.6em"}])
     styler.set_properties(subset=[c for c in paper if c in table],
                           **{"background-color": "rgba(222,143,5,0.16)", "font-style": "italic"})  # fmt: skip
     styler.set_properties(subset=[c for c in ours if c in table], **{"font-weight": "bold"})
