@@ -408,7 +408,8 @@ def breakdown(found: dict, *, baseline: str, by: str) -> pd.DataFrame:
     """
     lines = {}
     for row, runs in found.items():
-        for group in sorted(set(runs[0]["predictions"][by]), key=str) if runs else ():
+        values = runs[0]["predictions"][by] if runs else pd.Series()
+        for group in values.cat.categories if hasattr(values, "cat") else sorted(set(values), key=str):
             def inside(these, group=group):
                 return [run | {"predictions": run["predictions"][run["predictions"][by] == group].reset_index()}
                         for run in these]  # fmt: skip
@@ -448,7 +449,7 @@ def show_breakdown(table: pd.DataFrame, *, title: str, names=None, most: int = 3
     left.set_yticks(y, [f"{label} ({table.recordings[rows[0], group]})" for label, group in
                         zip(labels, groups, strict=True)], fontsize="small")  # fmt: skip
     left.set(xlabel="top-1 accuracy [%]", xlim=(0, 102), ylim=(-0.6, len(groups) - 0.4))
-    right.set(xlabel=f"difference to {rows[0]} [points], 95 % interval")
+    right.set_xlabel(f"difference to {rows[0]} [points],\n95 % interval")
     fig.suptitle(f"{title} (number of test recordings)", fontsize="medium")
     fig.legend(*left.get_legend_handles_labels(), loc="upper center", bbox_to_anchor=(0.5, 0.02), ncols=3, frameon=False,
                fontsize="small")  # fmt: skip
