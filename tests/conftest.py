@@ -1,6 +1,7 @@
 """Fixtures shared by the tests: real recordings where they are at hand, and small generated samples."""
 
 import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -11,6 +12,14 @@ if "PYTEST_XDIST_WORKER" in os.environ:  # side by side, threads that wait for a
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
+
+
+def pytest_configure(config):
+    """Makes the samples before notebooks are compared: a progress bar is no part of what a notebook shows."""
+    if config.option.nbval and not hasattr(config, "workerinput"):
+        code = ("import safe_book, safe_core, safe_data as data\nfor name in safe_book.SWEPT:\n"
+                "    data.open_dataset(**data.options(safe_core.configure(dataset=name)))")  # fmt: skip
+        subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
 
 
 @pytest.fixture(scope="session")

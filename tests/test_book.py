@@ -133,7 +133,7 @@ def test_a_breakdown_compares_within_groups():
 def write(folder, seed, fingerprint="f", origin=None):
     folder.mkdir(parents=True)
     data = {"fingerprint": fingerprint, "origin": origin or folder.parts[-4]}
-    record = {"config": {"seed": seed, "fusion": "paper"}, "data": data, "test": {"top1": 50.0}}
+    record = {"config": {"seed": seed, "fusion": "paper", "dataset": folder.parts[-3]}, "data": data, "test": {"top1": 50.0}}
     (folder / "record.json").write_text(json.dumps(record))
     (folder / "predictions.csv").write_text("name,label,p,correct\na,0,0.9,True\nb,1,0.2,False\n")
 

@@ -65,7 +65,7 @@ def test_parameters_of_the_train_notebook_are_the_configuration():
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.name)
 def test_parameters_of_notebooks_are_the_configurations_or_options_of_their_own(path):
-    own = {"seeds", "rerun", "hardvs_root", "pokerevent_root", "checkpoint", "draws"}
+    own = {"seeds", "rerun", "hardvs_root", "pokerevent_root", "checkpoint", "draws", "recordings"}
     made = {"pretrain_clip"}  # trains CLIP, not SAFE: its parameters are those of that training
     assert path.stem in made or parameters(path) <= set(safe_core.Config.__dataclass_fields__) | RUN_OPTIONS | own
 
@@ -106,6 +106,6 @@ def test_repository_names_no_machine():
         pytest.skip("not a git checkout: there is no list of the repository's files")
     for name in files:
         path = ROOT / name
-        if path.suffix in {".safetensors", ".png", ".gif"} or not path.is_file() or path == Path(__file__):
+        if path.suffix in {".safetensors", ".png", ".webp"} or not path.is_file() or path == Path(__file__):
             continue
         assert not re.search(r"/(work|root|home/\w+)/|site-packages|/tmp/", path.read_text()), name
