@@ -645,6 +645,12 @@ def origin_note(name: str, found: dict, *, dataset: str, data_root=None) -> None
     display(Markdown("\n\n".join(lines)), metadata={"records": [run["path"] for run in runs]})
 
 
+def checkpoint(run: dict) -> Path | None:
+    """The weights of a record's chosen epoch: beside it, or where the run was made; None if neither is there."""
+    places = (HERE / run["path"], HERE / run["path"].replace("results", "runs", 1))
+    return next((p / "best.safetensors" for p in places if (p / "best.safetensors").exists()), None)
+
+
 def swept(name: str) -> list[str]:
     """The data sets on whose samples the sweep runs a study."""
     return [dataset for dataset, names in SWEPT.items() if name in names]
@@ -687,7 +693,7 @@ def notebooks(names: list[str] = ()) -> list[Path]:
             or not names and path.stem not in TRAINING]  # fmt: skip
 
 
-def execute(path: Path, **parameters) -> None:
+def execute(path: Path) -> None:
     """Runs a notebook where it is and keeps its outputs, without what differs from run to run.
 
     Its metadata say how long that took, when, on which machine, from which commit and which records it shows.
@@ -698,7 +704,7 @@ def execute(path: Path, **parameters) -> None:
     start, state = time.perf_counter(), commit()
     executed = path.with_suffix(".executed.ipynb")
     try:
-        papermill.execute_notebook(path, executed, parameters, cwd=path.parent, progress_bar=False, kernel_name="python3")
+        papermill.execute_notebook(path, executed, cwd=path.parent, progress_bar=False, kernel_name="python3")
         notebook = nbformat.read(executed, 4)
     finally:
         executed.unlink(missing_ok=True)

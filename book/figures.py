@@ -313,6 +313,26 @@ def inputs(p, sentence, tower, images):
     p.box(130, 462, 460, 80, "CLIP vision tower", "one and the same for both")
 
 
+def attentions(p, y, tokens, end):
+    """From the Transformers' lower edge y to the cross-attentions' at y + 316; visual tokens go on beside them to `end`."""
+    for x, hue, side, anchor in OUTER:
+        p.arrow((x, y), (x, y + 222), colour=hue)
+        shape(p, x, y + 38, side, anchor, "L × D")
+        shape(p, x, y + 206, side, anchor, "queries")
+    for x, hue, side, anchor in INNER:
+        p.arrow((x, y), (x, y + 70), colour=hue)
+        shape(p, x, y + 38, side, anchor, f"{tokens} × D")
+    p.box(130, y + 72, 460, 80, "Self-attention", f"over [RGB, event]: 2 {tokens} tokens")
+    for x, hue, left, edge, name in ((290, "rgb", 16, 210, "RGB"), (430, "event", 512, 510, "event")):
+        p.arrow((x, y + 152), (x, end), colour=hue)
+        p.arrow((x, y + 270), (edge, y + 270), colour=hue)
+        for line, below in (("keys,", 260), ("values", 293)):
+            p.text((x + edge) / 2, y + below, line, 17)
+        p.box(left, y + 224, 192, 92, "Cross-attention", f"text asks {name}", hue=hue, size=19)
+    for x, hue, *_ in OUTER:
+        p.arrow((x, y + 316), (x, end), colour=hue)
+
+
 def strip(p, y, parts):
     """Tokens side by side: (x, width, hue, name) each."""
     for x, width, hue, name in parts:
@@ -362,27 +382,10 @@ def architecture_paper(colours):
 
     for x, hue, name in ((16, "rgb", "RGB"), (372, "event", "event")):
         p.box(x, 766, 332, 88, "Multi-modal Transformer", f"over [{name}, text]: N + L tokens", hue=hue, size=20)
+    attentions(p, 854, "N", 1262)
     p.tag(360, 854, "w/o MT")
-    for x, hue, side, anchor in OUTER:
-        p.arrow((x, 854), (x, 1076), colour=hue)
-        shape(p, x, 892, side, anchor, "L × D")
-        shape(p, x, 1060, side, anchor, "queries")
-    for x, hue, side, anchor in INNER:
-        p.arrow((x, 854), (x, 924), colour=hue)
-        shape(p, x, 892, side, anchor, "N × D")
-
-    p.box(130, 926, 460, 80, "Self-attention", "over [RGB, event]: 2 N tokens")
     p.tag(360, 1006, "w/o SA")
-
-    # The visual tokens go on beside the cross-attention that reads them.
-    for x, hue, left, edge, name in ((290, "rgb", 16, 210, "RGB"), (430, "event", 512, 510, "event")):
-        p.arrow((x, 1006), (x, 1262), colour=hue)
-        p.arrow((x, 1124), (edge, 1124), colour=hue)
-        for line, y in (("keys,", 1114), ("values", 1147)):
-            p.text((x + edge) / 2, y, line, 17)
-        p.box(left, 1078, 192, 92, "Cross-attention", f"text asks {name}", hue=hue, size=19)
-    for x, hue, side, anchor in OUTER:
-        p.arrow((x, 1170), (x, 1262), colour=hue)
+    for x, _, side, anchor in OUTER:
         shape(p, x, 1224, side, anchor, "L × D")
     for x in (150, 570):
         p.tag(x, 1170, "w/o CA")
@@ -432,28 +435,12 @@ def architecture_released(colours):
     p.marker(360, 772, 5)
 
     p.box(16, 832, 688, 84, "Joint Transformer block, LayerNorm", "over [text, RGB, event]: L + 2 K tokens")
+    attentions(p, 916, "K", 1304)
     p.marker(688, 832, 6)
-    for x, hue, side, anchor in OUTER:
-        p.arrow((x, 916), (x, 1138), colour=hue)
-        shape(p, x, 954, side, anchor, "L × D")
-        shape(p, x, 1122, side, anchor, "queries")
-    for x, hue, side, anchor in INNER:
-        p.arrow((x, 916), (x, 986), colour=hue)
-        shape(p, x, 954, side, anchor, "K × D")
-
-    p.box(130, 988, 460, 80, "Self-attention", "over [RGB, event]: 2 K tokens")
     p.marker(590, 988, 7)
-
-    for x, hue, left, edge, name in ((290, "rgb", 16, 210, "RGB"), (430, "event", 512, 510, "event")):
-        p.arrow((x, 1068), (x, 1304), colour=hue)
-        p.arrow((x, 1186), (edge, 1186), colour=hue)
-        for line, y in (("keys,", 1176), ("values", 1209)):
-            p.text((x + edge) / 2, y, line, 17)
-        p.box(left, 1140, 192, 92, "Cross-attention", f"text asks {name}", hue=hue, size=19)
-        for i in range(3):
-            p.marker((116 if hue == "rgb" else 532) + 36 * i, 1232, 7 + i)
-    for x, hue, *_ in OUTER:
-        p.arrow((x, 1232), (x, 1304), colour=hue)
+    for i in range(3):
+        for x in (116, 532):
+            p.marker(x + 36 * i, 1232, 7 + i)
 
     p.box(16, 1306, 688, 80, "Addition", "RGB + event, and text + text")
     p.marker(688, 1306, 10)
