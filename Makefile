@@ -28,12 +28,18 @@ book: .venv/installed
 # SWEEP="--profile profiles/slurm --config hardvs=/data/HARDVS".
 reproduce: .venv/installed
 	$(BIN)/snakemake --rerun-triggers mtime $(SWEEP)
+	$(MAKE) results/cost.json
 	$(MAKE) notebooks
 	$(BIN)/python -m safe_book ledger
 
 $(STUDIES): .venv/installed
 	$(BIN)/snakemake --rerun-triggers mtime $(SWEEP) $@
 	$(BIN)/python -m safe_book execute $@
+
+# Times of this machine; measured once training is over, so that nothing runs beside.
+results/cost.json: | .venv/installed
+	@mkdir -p runs
+	$(BIN)/papermill --log-level WARNING notebooks/cost.ipynb runs/cost.ipynb -p rerun True
 
 # The notebooks that show the studies, with their outputs, as the book has them.
 notebooks: .venv/installed

@@ -8,6 +8,7 @@
 #
 # A run is one call of safe_core.py; its result is its record under results/. A record that is there is kept: delete it to
 # have it made again. An interrupted sweep goes on where it was, an interrupted run at its last epoch.
+import json
 import os
 import shlex
 import sys
@@ -20,8 +21,9 @@ ROOTS = {d: config.get(d) for d in safe_book.SWEPT}
 SEEDS = config.get("seeds", 3)  # of each row
 MORE_SEEDS = config.get("more_seeds", 5)  # of the headline rows, and where effects are small
 PROCESSES = config.get("processes", 1)  # GPUs of a run, through torchrun
+DRAWN = json.loads(safe_book.deviations().fields["frames-test"])  # its first model is tested on many draws of the test frames
 
-# record -> configuration fields, and target -> records
+# record -> configuration fields, and target -> files
 RUNS, TARGETS = {}, {}
 for dataset, root in ROOTS.items():
     studies = safe_book.studies(dataset, "real" if root else "sample")
@@ -34,6 +36,11 @@ for dataset, root in ROOTS.items():
                 record = os.path.relpath(place / "record.json", workflow.basedir)
                 RUNS[record] = run
                 TARGETS.setdefault(name, []).append(record)
+                if name == "paper_vs_code" and fields == DRAWN and seed == 0:
+                    drawn = os.path.join(os.path.dirname(record), "draws.json")
+                    trained = os.path.exists(record.replace("results", "runs", 1).replace("record.json", "best.safetensors"))
+                    if not os.path.exists(record) or trained and not os.path.exists(drawn):
+                        TARGETS[name].append(drawn)
 
 
 def options(record):
@@ -50,7 +57,7 @@ def options(record):
 
 if {"-n", "--dry-run", "--dryrun"} & set(sys.argv):
     asked = [name for name in TARGETS if name in sys.argv] or list(TARGETS)
-    missing = {record for name in asked for record in TARGETS[name] if not os.path.exists(record)}
+    missing = {file for name in asked for file in TARGETS[name] if file in RUNS and not os.path.exists(file)}
     hours = safe_book.expected_hours([RUNS[record] for record in missing])
     hours = f"{hours:.1f} hours" if hours == hours else "an unknown time (no run is recorded)"
     print(f"{len(missing)} runs to make: {hours} divided by the runs side by side", file=sys.stderr)
@@ -63,13 +70,13 @@ onstart:
 
 
 rule all:
-    input: sorted(RUNS)
+    input: sorted(set(sum(TARGETS.values(), [])))
 
 
-for name, records in TARGETS.items():
+for name, files in TARGETS.items():
     rule:
         name: name
-        input: sorted(set(records))
+        input: sorted(set(files))
 
 
 rule run:
@@ -84,3 +91,13 @@ rule run:
         "--out-dir 'runs/{wildcards.run}' --resume && cp 'runs/{wildcards.run}/predictions.csv' 'results/{wildcards.run}' "
         "&& cp 'runs/{wildcards.run}/record.json' '{output}.partial' && mv '{output}.partial' '{output}' "
         "&& rm -f 'runs/{wildcards.run}'/last.*"
+
+
+rule draws:
+    input: "results/{run}/record.json"
+    output: "results/{run}/draws.json"
+    threads: 1
+    resources: gpu=1
+    shell:
+        "OMP_NUM_THREADS={threads} {sys.executable} -m safe_book draws 'runs/{wildcards.run}' "
+        "&& mv 'runs/{wildcards.run}/draws.json' '{output}'"
