@@ -329,16 +329,20 @@ def test_notebooks_are_found_by_first_word():
         assert len(safe_book.notebooks([name])) == 1
 
 
-def test_the_sweep_knows_what_is_missing(tmp_path):
-    """A dry run without any record asks for every run of the table: eight rows, two of them with five seeds."""
+@pytest.mark.parametrize(("name", "runs", "command"), [
+    ("table4", 28, "--no-use-cross-attention"),  # eight rows, two of them with five seeds
+    ("paper_vs_code", 80, "safe_book draws"),  # 13 and 3 rows with five seeds
+])  # fmt: skip
+def test_the_sweep_knows_what_is_missing(tmp_path, name, runs, command):
+    """A dry run without any record asks for every run of the study, and for what only a run made here can give."""
     for folder in ("book", "weights"):
         shutil.copytree(ROOT / folder, tmp_path / folder)
     for file in (ROOT / "Snakefile", *ROOT.glob("safe_*.py")):
         shutil.copy(file, tmp_path)
-    command = [sys.executable, "-m", "snakemake", "-n", "-p", "--cores", "2", "table4"]
-    shown = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
-    assert "28 runs to make" in shown.stderr
-    assert "--no-use-cross-attention" in shown.stdout + shown.stderr
+    dry_run = [sys.executable, "-m", "snakemake", "-n", "-p", "--cores", "2", name]
+    shown = subprocess.run(dry_run, cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert f"{runs} runs to make" in shown.stderr
+    assert command in shown.stdout + shown.stderr
 
 
 # ------------------------------------------------------------------------------------------------ the book's data
