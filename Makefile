@@ -2,7 +2,8 @@
 # make reproduce: the whole study on the samples, from its records where they are there.   make table4: one part of it.
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 DATASET ?= hardvs
-RUN ?= runs/$(DATASET)-$(shell date +%Y%m%d-%H%M%S)
+NOW := $(shell date +%Y%m%d-%H%M%S)
+RUN ?= runs/$(DATASET)-$(NOW)
 CORES ?= 2
 SWEEP ?= --cores $(CORES)
 BIN := .venv/bin
@@ -27,13 +28,13 @@ book: .venv/installed
 # What runs is decided by the records under results/; SWEEP takes Snakemake's options, such as
 # SWEEP="--profile profiles/slurm --config hardvs=/data/HARDVS".
 reproduce: .venv/installed
-	$(BIN)/snakemake --rerun-triggers mtime $(SWEEP)
+	$(BIN)/snakemake $(SWEEP)
 	$(MAKE) results/cost.json
 	$(MAKE) notebooks
 	$(BIN)/python -m safe_book ledger
 
 $(STUDIES): .venv/installed
-	$(BIN)/snakemake --rerun-triggers mtime $(SWEEP) $@
+	$(BIN)/snakemake $@ $(SWEEP)
 	$(BIN)/python -m safe_book execute $@
 
 # Times of this machine; measured once training is over, so that nothing runs beside.

@@ -3,7 +3,7 @@
 #     snakemake --cores 2                    everything, on the samples
 #     snakemake --cores 2 table4             one table
 #     snakemake -n                           what would run, and about how long it takes
-#     snakemake --cores 8 table4 --config hardvs=/data/HARDVS pokerevent=/data/PokerEvent
+#     snakemake table4 --cores 8 --resources gpu=1 --config pokerevent=/data/PokerEvent
 #     snakemake --profile profiles/slurm --config hardvs=/data/HARDVS pokerevent=/data/PokerEvent processes=4
 #
 # A run is one call of safe_core.py; its result is its record under results/. A record that is there is kept: delete it to
@@ -21,7 +21,8 @@ ROOTS = {d: config.get(d) for d in safe_book.SWEPT}
 SEEDS = config.get("seeds", 3)  # of each row
 MORE_SEEDS = config.get("more_seeds", 5)  # of the headline rows, and where effects are small
 PROCESSES = config.get("processes", 1)  # GPUs of a run, through torchrun
-DRAWN = json.loads(safe_book.deviations().fields["frames-test"])  # its first model is tested on many draws of the test frames
+BAD = config.get("on_bad_recording")  # skip: leave out recordings that cannot be used
+DRAWN = json.loads(safe_book.deviations().fields["frames-test"])  # its first model is tested on many draws of frames
 
 # record -> configuration fields, and target -> files
 RUNS, TARGETS = {}, {}
@@ -31,7 +32,7 @@ for dataset, root in ROOTS.items():
         for fields in studies[name].values():
             more = name == "paper_vs_code" or fields in studies["fig4"].values()
             for seed in range(MORE_SEEDS if more else SEEDS):
-                run = {"dataset": dataset, "data_root": root, "seed": seed} | fields
+                run = {"dataset": dataset, "data_root": root, "seed": seed, "on_bad_recording": root and BAD} | fields
                 place = safe_book.record_dir(safe_core.configure(None, **run))
                 record = os.path.relpath(place / "record.json", workflow.basedir)
                 RUNS[record] = run

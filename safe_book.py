@@ -67,7 +67,8 @@ def sentences_fingerprint(class_names: list[str], config: safe_core.Config) -> s
 
 def differing(config: safe_core.Config) -> tuple[str, dict]:
     """(preset, fields): what sets a run apart from its preset: that of its data, unless it is much nearer to another."""
-    here = {name: getattr(config, name) for name in ("dataset", "data_root", "seed", "workers")}  # not what is studied
+    unstudied = ("dataset", "data_root", "seed", "workers", "on_bad_recording")
+    here = {name: getattr(config, name) for name in unstudied}
     default, found = "sample" if config.data_root is None else "paper", {}
     for preset in sorted(safe_core.PRESETS, key=lambda preset: preset != default):
         base = safe_core.configure(preset, **here)
@@ -92,14 +93,22 @@ def record_dir(config: safe_core.Config) -> Path:
     return HERE / "results" / origin / config.dataset / run_name(config) / f"seed{config.seed}"
 
 
+@functools.cache
 def commit() -> str | None:
     """The checked-out commit, with "-dirty" if modules, weights or prompts differ from it; None outside git."""
     def git(*words):
         return subprocess.run(["git", *words], cwd=HERE, capture_output=True, text=True)
 
-    head = git("rev-parse", "HEAD").stdout.strip()
+    try:
+        head = git("rev-parse", "HEAD").stdout.strip()
+    except OSError:  # no git on this machine
+        return None
     changed = git("diff", "--quiet", "HEAD", "--", "*.py", "weights", "book/classes", "book/prompts").returncode
     return head + "-dirty" * bool(changed) if head else None
+
+
+# Asked once, now: a run is stamped with the code that it was started with, whatever is edited while it trains.
+commit(), code_fingerprint("paper"), code_fingerprint("released")
 
 
 def machine() -> dict:
@@ -121,7 +130,7 @@ def write_record(out_dir, config: safe_core.Config, splits: safe_data.Splits, re
     """Writes record.json and predictions.csv of a run of `safe_core.fit` into out_dir; returns the record."""
     record = {
         "config": dataclasses.asdict(config) | {"data_root": config.data_root and Path(config.data_root).name},
-        "data": splits.facts,
+        "data": splits.facts | {"skipped": [(name, reason.replace(f"{splits.root}/", "")) for name, reason in splits.skipped]},
         **{key: result[key] for key in ("history", "best_epoch", "test", "trained_parameters", "processes")},
         "seconds": sum(row["seconds"] for row in result["history"]),
         **machine(),
@@ -167,16 +176,22 @@ def summary(record: dict) -> str:
 def train(config: safe_core.Config, out_dir, *, resume: bool = False, on_step=lambda *_: None) -> dict:
     """Data, training, evaluation, record: what notebooks/train.ipynb shows step by step. Returns the record."""
     splits = safe_data.open_dataset(**safe_data.options(config))
+    size, first = (dist.get_world_size(), dist.get_rank() == 0) if dist.is_initialized() else (1, True)
+    if len(splits.test) < size or 0 < len(splits.val) < size:
+        raise ValueError(f"{len(splits.val)} validation and {len(splits.test)} test recordings for {size} processes: use "
+                         "fewer processes, or larger val_fraction and test_fraction")  # fmt: skip
+    if first:
+        print(f"{splits.origin} data: {config.dataset}, {run_name(config)}, seed {config.seed}", flush=True)
     result = safe_core.fit(config, splits.train, splits.val, splits.test, out_dir=out_dir, resume=resume,
                            sentences=safe_data.prompt_sentences(splits.class_names, config),
                            class_names=splits.class_names, on_step=on_step)  # fmt: skip
-    return write_record(out_dir, config, splits, result) if not dist.is_initialized() or dist.get_rank() == 0 else {}
+    return write_record(out_dir, config, splits, result) if first else {}
 
 
 def run(config: safe_core.Config, *, out_dir=None, resume: bool = False) -> None:
     """The command line's run, in one process or under torchrun."""
     _, rank, size = safe_core.join_processes()
-    if size > 1:  # the first process makes the sample, the others find it
+    if size > 1 and config.data_root is None:  # the first process makes the sample, the others find it
         dist.barrier() if rank else safe_data.open_dataset(**safe_data.options(config))
         rank or dist.barrier()
     out_dir = out_dir or HERE / "runs" / f"{config.dataset}-seed{config.seed}"
@@ -232,7 +247,8 @@ def study(rows: dict[str, dict], *, dataset: str, data_root=None, preset=None, s
                 found[row].append(load_run(folder))
     data = {run["data"]["fingerprint"] for runs in found.values() for run in runs}
     if len(data) > 1:
-        raise ValueError(f"records of {dataset} are about {len(data)} different data sets: retrain with rerun=True")
+        raise ValueError(f"records of {dataset} are about {len(data)} different data sets: delete the older ones; a folder "
+                         "without lists is split anew by every seed: write lists, or compare one seed")  # fmt: skip
     return found
 
 
@@ -271,7 +287,8 @@ def difference(runs: list[dict], against: list[dict]) -> tuple[float, float, int
 
     Pairs are runs of the same seed on the same test recordings. The interval joins two sources of chance: the seed
     (Student's t over the seeds' differences) and the choice of test recordings (1.96 standard errors of a paired
-    bootstrap over recordings, of the differences averaged over seeds). One pair has no interval.
+    bootstrap over recordings, of the differences averaged over seeds). The first holds some of the second already, so the
+    interval is rather too wide than too narrow. One pair has no interval.
     """
     pairs = {run["config"]["seed"]: [run] for run in runs}
     for run in against:
@@ -290,7 +307,10 @@ def difference(runs: list[dict], against: list[dict]) -> tuple[float, float, int
 
 
 def effect_table(found: dict, *, baseline: str) -> pd.DataFrame:
-    """One line per row of a study: accuracy with its interval over seeds, and the paired difference to `baseline`."""
+    """One line per row of a study: accuracy with its interval over seeds, and the difference to `baseline`.
+
+    A difference is paired, so it rests on the seeds that both have: `pairs`.
+    """
     lines = {}
     for row, runs in found.items():
         line = {"seeds": len(runs)}
@@ -298,10 +318,10 @@ def effect_table(found: dict, *, baseline: str) -> pd.DataFrame:
             line["top-1 [%]"], line["±"] = mean_and_interval([run["test"]["top1"] for run in runs])
             line["sd"] = np.std([run["test"]["top1"] for run in runs], ddof=1) if len(runs) > 1 else np.nan
         if runs and row != baseline:
-            line["difference"], line["± difference"], _ = difference(runs, found[baseline])
+            line["difference"], line["± difference"], line["pairs"] = difference(runs, found[baseline])
             line["effect"] = effect(line["difference"], line["± difference"])
         lines[row] = line
-    columns = ["seeds", "top-1 [%]", "±", "sd", "difference", "± difference", "effect"]
+    columns = ["seeds", "top-1 [%]", "±", "sd", "pairs", "difference", "± difference", "effect"]
     return pd.DataFrame.from_dict(lines, orient="index").reindex(columns=columns)
 
 
@@ -361,14 +381,14 @@ def show_beside(table: pd.DataFrame, *, title: str, origin: str, dataset: str) -
     return fig
 
 
-def paper_and_ours(table: pd.DataFrame, *, origin: str, dataset: str, x=None, xlabel: str = "") -> plt.Figure:
+def paper_and_ours(table: pd.DataFrame, *, origin: str, dataset: str, paper="pokerevent", x=None, xlabel="") -> plt.Figure:
     """Two panels that share no axis, since their numbers cannot be compared: the paper's accuracies, and ours.
 
-    Over numbers `x` as lines, otherwise row by row as dots; ours with 95 % intervals over seeds.
+    Over numbers `x` as lines, otherwise row by row as dots; ours with 95 % intervals over seeds. paper: its data set.
     """
     tall = 3.2 if x is not None else 0.42 * len(table) + 1.4
     fig, axes = plt.subplots(1, 2, figsize=(9, tall), sharey=x is None)
-    panels = (("paper", None, RGB, "D", "paper, PokerEvent (one run each)"),
+    panels = (("paper", None, RGB, "D", f"paper, {NEEDED[paper]} (one run each)"),
               ("ours", "±", EVENT, "o", f"here, {origin} of {dataset}"))  # fmt: skip
     for ax, (column, half, colour, marker, title) in zip(axes, panels, strict=True):
         rows = table[table[column].notna()]
@@ -555,7 +575,7 @@ def ledger() -> pd.DataFrame:
             line |= evidence(claim, table)
         lines[name] = line
     columns = ["where", "dataset", "system", "setting", "metric", "paper", "unit", "ours", "±", "seeds", "origin",
-               "paper difference", "difference", "± difference", "verdict", "record", "commit", "code"]  # fmt: skip
+               "paper difference", "difference", "± difference", "pairs", "verdict", "record", "commit", "code"]  # fmt: skip
     return pd.DataFrame.from_dict(lines, orient="index").reindex(columns=columns).rename_axis("claim")
 
 
@@ -574,22 +594,26 @@ def evidence(claim: pd.Series, table: pd.DataFrame) -> dict:
 def judge(claim: pd.Series, other: pd.Series | None, runs: list[dict], against: list[dict]) -> dict:
     """Our numbers for a claim and the verdict, by a fixed rule.
 
-    Real data: `reproduced` if the mean over seeds lies within max(EPSILON, half width of its 95 % interval) of the paper's
-    number. Sample: never the number, only the direction of the difference to the claim `other`; without one, or for
-    another data set than the paper's, what would be needed.
+    Real data: `reproduced` if the mean over seeds lies within EPSILON of the paper's number; `not reproduced` if it lies
+    further away than that and than the half width of its own 95 % interval; otherwise `too few seeds to tell`.
+    Sample: never the number, only the direction of the difference to the claim `other`; without one, or for another
+    data set than the paper's, what would be needed.
     """
     mean, half = mean_and_interval([run["test"]["top1"] for run in runs])
-    line = {"ours": mean, "±": half, "seeds": len(runs), "verdict": f"not run: needs {NEEDED[claim.dataset]}"}
+    origin, pairs = runs[0]["data"]["origin"], 0
+    line = {"ours": mean, "±": half, "seeds": len(runs)}
     if other is not None:
         line["paper difference"] = claim.value - other.value
         line["difference"], line["± difference"], pairs = difference(runs, against)
-    if runs[0]["config"]["dataset"] != claim.dataset:
-        return line
-    if runs[0]["data"]["origin"] == "real":
-        near = abs(mean - claim.value) <= np.nanmax([EPSILON, half])
-        line["verdict"] = "reproduced" if near else "not reproduced"
-    elif other is not None and pairs:
+        line["pairs"] = pairs
+    off, same_data = abs(mean - claim.value), runs[0]["config"]["dataset"] == claim.dataset
+    if origin == "real" and same_data:
+        tell = off <= EPSILON or off > half or np.isnan(half)
+        line["verdict"] = ("reproduced" if off <= EPSILON else "not reproduced") if tell else "too few seeds to tell"
+    elif pairs and same_data:
         line["verdict"] = direction(line["paper difference"], line["difference"], line["± difference"])
+    else:
+        line["verdict"] = f"{'sample only' if origin == 'sample' else 'other data'}: needs {NEEDED[claim.dataset]}"
     return line
 
 
@@ -616,8 +640,8 @@ def beside_paper(found: dict, where: str) -> pd.DataFrame:
             line["verdict"] = f"not run: needs {NEEDED[claim.dataset]}"
             if found.get(row):
                 line |= judge(claim, other, found[row], [] if other is None else found.get(other.setting, []))
-        lines["SAFE (this project)" if where in ("Table 2", "Table 3") and claim.system == "SAFE" else row] = line
-    columns = ["paper", "paper difference", "ours", "±", "seeds", "difference", "± difference", "verdict"]
+        lines["SAFE" if where in ("Table 2", "Table 3") and claim.system == "SAFE" else row] = line
+    columns = ["paper", "paper difference", "ours", "±", "seeds", "pairs", "difference", "± difference", "verdict"]
     return pd.DataFrame.from_dict(lines, orient="index").reindex(columns=columns)
 
 
@@ -625,8 +649,11 @@ def beside_paper(found: dict, where: str) -> pd.DataFrame:
 
 
 def stale(run: dict) -> bool:
-    """Whether a record was made by another state of the code that decides a run."""
-    return run["code"] != code_fingerprint(run["config"]["fusion"])
+    """Whether a record was made by another state of the code that decides a run or, on the sample, with other sentences."""
+    if run["code"] != code_fingerprint(run["config"]["fusion"]):
+        return True
+    config = safe_core.Config(**run["config"])
+    return config.data_root is None and run["sentences"] != sentences_fingerprint(class_names(config.dataset), config)
 
 
 def origin_note(name: str, found: dict, *, dataset: str, data_root=None) -> None:
@@ -642,6 +669,9 @@ def origin_note(name: str, found: dict, *, dataset: str, data_root=None) -> None
         lines.append(f"Not run: {'; '.join(missing)}. {how}.")
     if old := sorted({row for row, these in found.items() if any(map(stale, these))}):
         lines.append(f"Made by an older state of the code: {'; '.join(old)}.")
+    if len({len(these) for these in found.values() if these}) > 1:
+        lines.append("Rows differ in their number of seeds. A mean is over all seeds of its row, a difference over those that "
+                     "both rows have (*pairs*): so a difference need not be that of the two means.")
     display(Markdown("\n\n".join(lines)), metadata={"records": [run["path"] for run in runs]})
 
 
@@ -657,18 +687,21 @@ def swept(name: str) -> list[str]:
 
 
 FORMATS = {"paper": "{:.2f}", "paper difference": "{:+.2f}", "ours": "{:.1f}", "top-1 [%]": "{:.1f}", "±": "{:.1f}",
-           "sd": "{:.1f}", "seeds": "{:.0f}", "difference": "{:+.1f}", "± difference": "{:.1f}"}  # fmt: skip
+           "sd": "{:.1f}", "seeds": "{:.0f}", "pairs": "{:.0f}", "difference": "{:+.1f}", "± difference": "{:.1f}"}  # fmt: skip
 
 
-def show(table: pd.DataFrame, *, paper=("paper", "paper difference"), ours=("ours", "top-1 [%]"), **formats) -> HTML:
+def show(table: pd.DataFrame, *, paper=("paper", "paper difference"), ours=("ours", "top-1 [%]"), origin="",
+         **formats) -> HTML:  # fmt: skip
     """A table as HTML: the paper's columns in italics on amber, ours in bold, rows that were not run in grey.
 
-    formats: {column: format} beside FORMATS.
+    origin: of our numbers, for the head of the column "ours". formats: {column: format} beside FORMATS.
     """
     formats = {k: v for k, v in (FORMATS | formats).items() if k in table.select_dtypes("number")}
     mark = hashlib.sha256(table.to_csv().encode()).hexdigest()[:8]  # the same table gives the same HTML
     styler = table.style.format(formats, na_rep="–").set_uuid(mark)
     styler.cell_ids = False
+    if origin:
+        styler.format_index(lambda name: f"here ({origin})" if name == "ours" else name, axis=1)
     styler.set_table_attributes('class="dataframe"')
     styler.set_table_styles([{"selector": "td, th", "props": "padding: 0.25em 0.6em"}])
     styler.set_properties(subset=[c for c in paper if c in table],
@@ -896,16 +929,16 @@ class Progress:
     """A live line in a notebook for `safe_core.fit(on_step=...)`; `close` leaves none behind."""
 
     def __init__(self, epochs: int):
-        self.epochs, self.start, self.drawn = epochs, time.perf_counter(), 0.0
+        self.epochs, self.begun, self.drawn = epochs, None, 0.0
         self.handle = display(Pretty(""), display_id=True)
 
     def __call__(self, epoch: int, step: int, steps: int, loss: float) -> None:
-        now = time.perf_counter()
-        if now - self.drawn < 1 or self.handle is None:
+        now, done = time.perf_counter(), (epoch * steps + step) / (self.epochs * steps)
+        self.begun = self.begun or (now, done)  # a resumed run begins in the middle
+        if now - self.drawn < 1 or self.handle is None or done == self.begun[1]:
             return
-        self.drawn, done = now, (epoch * steps + step) / (self.epochs * steps)
-        bar = ("█" * round(40 * done)).ljust(40, "·")
-        left = (now - self.start) * (1 / done - 1) / 60
+        self.drawn, bar = now, ("█" * round(40 * done)).ljust(40, "·")
+        left = (now - self.begun[0]) * (1 - done) / (done - self.begun[1]) / 60
         self.handle.update(Pretty(f"{bar} epoch {epoch + 1}/{self.epochs}, step {step}/{steps}, loss {loss:.3f}, "
                                   f"{left:.1f} min left"))  # fmt: skip
 
@@ -922,6 +955,10 @@ def keep(folder: Path, *, checkpoint: bool = False) -> Path:
     record = json.loads((folder / "record.json").read_text())
     place = record_dir(safe_core.Config(**record["config"]))
     check_origin(record, place)
+    if (place / "record.json").exists():
+        there = json.loads((place / "record.json").read_text())["data"]["fingerprint"]
+        if there != record["data"]["fingerprint"]:
+            raise ValueError(f"{place} holds a record of other data: move that away first")
     place.mkdir(parents=True, exist_ok=True)
     for name in ("predictions.csv", "record.json"):  # the record last: where it is, the run is whole
         content = (folder / name).read_bytes()

@@ -826,7 +826,7 @@ class Splits:
 
     @property
     def facts(self):
-        """What a run record says about its data; JSON types only, no path."""
+        """What a run record says about its data; JSON types only."""
         return {"origin": self.origin, "fingerprint": self.fingerprint, "sensor_size": self.sensor_size,
                 "train": len(self.train), "val": len(self.val), "test": len(self.test), "skipped": self.skipped}
 
@@ -901,8 +901,8 @@ def open_dataset(*, dataset, data_root=None, frames, image_size, event_represent
     augment: of training clips, as in ClipDataset; "none" with aligned frames also leaves out the jitter.
     frame_draw: of training clips, "aligned" (jittered) or "independent" (random, each modality on its own).
     test_frames: of validation and test clips, "even" or "random": drawn as in training, by (seed, epoch, index).
-    on_bad_recording: "stop" raises RecordingError when the recording is met; "skip" first reads every recording and
-    leaves the bad ones out (Splits.skipped).
+    on_bad_recording: "stop" raises RecordingError when the recording is met; "skip" first makes one clip of every
+    recording and leaves out those that give none (Splits.skipped). It decodes the images of that clip only.
     sensor_size: "WIDTHxHEIGHT" of npz recordings. By default the frames beside them tell, else 346x260; for "folder",
     the largest extent over the training recordings, so that one size holds for all and the test set has no say.
     afe_min_events, afe_threshold: published for HARDVS at 346 x 260; smaller sensors need a smaller minimum.

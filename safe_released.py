@@ -197,7 +197,7 @@ def main() -> None:
     parser.add_argument("--batch-size", type=int, default=16)
     options = vars(parser.parse_args())
     checkpoint, draws = options.pop("checkpoint"), options.pop("draws")
-    config = safe_core.configure("paper", **RELEASED, **options)
+    config = safe_core.configure("paper", **RELEASED | options)
     splits = safe_data.open_dataset(**safe_data.options(config))
     model = load_released_checkpoint(checkpoint, class_names=splits.class_names, **options)
     model.to(safe_core.join_processes()[0])

@@ -1,13 +1,17 @@
 """The authors' model and checkpoints: numbers of the real thing (see tests/data), and what does not fit is refused."""
 
+import functools
 import json
 import pickle
+import sys
 from pathlib import Path
 
 import pytest
 import torch
 
 import safe_core
+import safe_data
+import safe_released
 from safe_core import SAFE
 from safe_released import FUSION_NAMES, RELEASED, evaluate, load_released_checkpoint, rule_filled
 
@@ -246,3 +250,22 @@ def test_every_draw_of_the_test_frames_is_another_and_repeats(saved):
     first, again = (evaluate(saved[0], Splits, draws=3) for _ in range(2))
     assert first == again
     assert len({score["loss"] for score in first}) == 3
+
+
+@pytest.mark.parametrize(("words", "frames"), [([], "random"), (["--test-frames", "even"], "even")])
+def test_the_command_line_tests_a_checkpoint(saved, monkeypatch, capsys, words, frames):
+    class Splits:
+        test, class_names, origin = Drawn(), NAMES, "real"
+
+    _, file, path = saved
+    torch.save(file, path)
+    asked = {}
+    monkeypatch.setitem(safe_core.PRESETS, "paper", TINY)
+    opened = functools.wraps(safe_data.open_dataset)(lambda **options: asked.update(options) or Splits)
+    monkeypatch.setattr(safe_data, "open_dataset", opened)
+    monkeypatch.setattr(sys, "argv", ["safe_released", str(path), "--data-root", "/data", "--draws", "2", *words])
+    safe_released.main()
+    head, *draws = capsys.readouterr().out.splitlines()
+    assert head == "real data: pokerevent, 2 test recordings"
+    assert [line.split(":")[0] for line in draws] == ["draw 0", "draw 1"]
+    assert asked["test_frames"] == frames and asked["data_root"] == "/data"

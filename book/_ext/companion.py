@@ -57,11 +57,11 @@ def ledger() -> pd.DataFrame:
 
 @functools.cache
 def all_studies() -> dict[str, list[dict]]:
-    """{study: configuration fields of its rows, the baseline first} over both data sets."""
+    """{study: configuration fields of the rows that it sets apart from a baseline} over both data sets."""
     found = {}
     for dataset in safe_book.SWEPT:
         for name, rows in safe_book.studies(dataset, "sample").items():
-            found.setdefault(name, []).extend(rows.values())
+            found.setdefault(name, []).extend(list(rows.values())[1:])
     return found
 
 
@@ -275,7 +275,7 @@ class Claim(SphinxRole):
 VERDICTS = {  # a sign beside the words, so that nothing depends on colour
     "reproduced": ("✓", "good"), "not reproduced": ("✗", "bad"), "same direction": ("↗", "good"),
     "opposite": ("↘", "bad"), "no measurable effect": ("≈", "open"), "one seed": ("1", "open"),
-    "not run": ("○", "none"), "contradiction": ("!", "paper"), "ambiguity": ("?", "paper"),
+    "too few seeds": ("…", "open"), "sample only": ("◐", "none"), "other data": ("◐", "none"), "not run": ("○", "none"), "contradiction": ("!", "paper"), "ambiguity": ("?", "paper"),
 }  # fmt: skip
 
 
@@ -365,7 +365,7 @@ class Ledger(Overview):
         """The table's own notebook, and those of studies that set the claim's row apart from their baseline."""
         table = claim["where"].lower().replace(" ", "")
         studies = {name for name, rows in all_studies().items()
-                   if claim.fields and claim.fields in rows[1:] and not name.startswith("table")}  # fmt: skip
+                   if claim.fields and claim.fields in rows and not name.startswith("table")}  # fmt: skip
         return [stem for stem in notebooks(self.env)
                 if stem.startswith(f"{table}_") or stem in studies or stem.split("_")[0] in studies]  # fmt: skip
 
