@@ -652,8 +652,10 @@ def stale(run: dict) -> bool:
     """Whether a record was made by another state of the code that decides a run or, on the sample, with other sentences."""
     if run["code"] != code_fingerprint(run["config"]["fusion"]):
         return True
+    if run["data"]["origin"] == "real" or run["config"]["data_root"]:
+        return False  # the class names lie with the data
     config = safe_core.Config(**run["config"])
-    return config.data_root is None and run["sentences"] != sentences_fingerprint(class_names(config.dataset), config)
+    return run["sentences"] != sentences_fingerprint(class_names(config.dataset), config)
 
 
 def origin_note(name: str, found: dict, *, dataset: str, data_root=None) -> None:

@@ -152,7 +152,7 @@ def test_records_about_different_data_are_not_shown_together(tmp_path, monkeypat
     monkeypatch.setattr(safe_book, "HERE", tmp_path)
     write(tmp_path / "results" / "sample" / "hardvs" / "base" / "seed0", 0)
     write(tmp_path / "results" / "sample" / "hardvs" / "use_text=False" / "seed0", 0, "another")
-    with pytest.raises(ValueError, match="2 different data sets: retrain with rerun=True"):
+    with pytest.raises(ValueError, match="2 different data sets: delete the older ones"):
         safe_book.study({"full": {}, "no text": {"use_text": False}}, dataset="hardvs")
 
 
@@ -205,6 +205,12 @@ def test_committed_records_lie_where_their_configuration_says_and_agree_with_the
     assert record["data"]["origin"] == file.relative_to(ROOT / "results").parts[0]
     assert 100 * record["predictions"].correct.mean() == pytest.approx(record["test"]["top1"], abs=1e-3)
     assert len(record["predictions"]) == record["data"]["test"] and record["commit"] and record["code"]
+
+
+def test_a_record_made_with_other_sentences_or_other_code_is_stale():
+    made = safe_book.records({}, dataset="pokerevent", origin="sample")[0]
+    assert not safe_book.stale(made)
+    assert safe_book.stale(made | {"sentences": "0" * 16}) and safe_book.stale(made | {"code": "0" * 16})
 
 
 def test_committed_records_of_one_data_set_are_about_the_same_data():
