@@ -1,4 +1,5 @@
 # make train: from nothing to a trained SAFE and its executed notebook.   make test: the tests.   make book: the book.
+# make lint: format, types and imports.
 # make reproduce: the whole study on the samples, from its records where they are there.   make table4: one part of it.
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 DATASET ?= hardvs
@@ -7,19 +8,32 @@ RUN ?= runs/$(DATASET)-$(NOW)
 CORES ?= 2
 SWEEP ?= --cores $(CORES)
 BIN := .venv/bin
-STUDIES := table2 table3 table4 table5 table6 fig4 ablation_no_text ablation_resnet_backbone ablation_no_cross_attention \
-	modalities dataset_size backbones prompts paper_vs_code
+STUDIES := $(shell tail -n +2 book/studies.csv | cut -d, -f1)
 
-.PHONY: train test book reproduce notebooks lock clean $(STUDIES)
+.PHONY: train test lint golden mutants book reproduce notebooks lock clean $(STUDIES)
 .DELETE_ON_ERROR:
 
 train: .venv/installed
 	@mkdir -p $(RUN)
 	$(BIN)/papermill --log-output --log-level WARNING notebooks/train.ipynb $(RUN)/train.ipynb -p dataset $(DATASET) -p out_dir $(abspath $(RUN))
-	@$(BIN)/python -m safe_book summary $(RUN)
+	@$(BIN)/safe summary $(RUN)
 
 test: .venv/installed
 	$(BIN)/python -m pytest --nbval -n $(CORES) --dist loadfile
+
+lint: .venv/installed
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+# What the code computes, beside the stored numbers.
+golden: .venv/installed
+	$(BIN)/python tests/golden.py
+
+# 200 faults, drawn at random and put in one at a time: which does no test find?
+mutants: .venv/installed
+	$(BIN)/python tests/mutants.py --jobs $(CORES)
 
 book: .venv/installed
 	$(BIN)/jupyter-book build . -W -n --keep-going
@@ -31,11 +45,11 @@ reproduce: .venv/installed
 	$(BIN)/snakemake $(SWEEP)
 	$(MAKE) results/cost.json
 	$(MAKE) notebooks
-	$(BIN)/python -m safe_book ledger
+	$(BIN)/safe ledger
 
 $(STUDIES): .venv/installed
 	$(BIN)/snakemake $@ $(SWEEP)
-	$(BIN)/python -m safe_book execute $@
+	$(BIN)/safe execute $@
 
 # Times of this machine; measured once training is over, so that nothing runs beside.
 results/cost.json: | .venv/installed
@@ -44,17 +58,18 @@ results/cost.json: | .venv/installed
 
 # The notebooks that show the studies, with their outputs, as the book has them.
 notebooks: .venv/installed
-	$(BIN)/python -m safe_book execute
+	$(BIN)/safe execute
 
 .venv/installed: requirements.lock
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	$(BIN)/pip check
 	@touch $@
 
 # The newest versions that pyproject.toml allows; needs uv.
 lock:
-	uv pip compile --universal --python-version 3.11 --extra test --upgrade --generate-hashes --no-header \
+	uv pip compile --universal --python-version 3.11 --extra test --extra lint --upgrade --generate-hashes --no-header \
 		--no-emit-index-url --no-annotate pyproject.toml -o requirements.lock
 
 clean:

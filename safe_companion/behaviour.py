@@ -1,0 +1,32 @@
+"""What counts as a change of behaviour: a version for each group of golden values.
+
+The numbers in tests/golden/ say what the code computes. Renaming, moving and rewording change none of them, so they
+leave every record as it is. Whoever changes a number on purpose raises the version of its group here and has the new
+numbers written by `python tests/golden.py --write`. A run record holds the versions that it was made by; one of an
+older version is shown with a note.
+"""
+
+from safe_core import Config
+
+VERSIONS = {
+    "sample": 1,  # recordings of the generated samples
+    "clips": 1,  # what the model sees of a recording, in training and in testing
+    "model": 1,  # logits and optimiser steps of the paper's model, from the shipped weights
+    "released": 1,  # the same of the released model
+    "training": 1,  # a whole training: order of clips, schedule, choice of the epoch, evaluation
+}
+
+
+def versions_of(config: Config) -> dict[str, int]:
+    """The versions that decide a run of this configuration."""
+    left_out = "released" if config.fusion == "paper" else "model"
+    groups = [group for group in VERSIONS if group != left_out]
+    if config.origin == "real":
+        groups.remove("sample")
+    return {group: VERSIONS[group] for group in groups}
+
+
+def outdated(record: dict) -> list[str]:
+    """The groups of golden values that a record was made by an older version of."""
+    made_by = record["behaviour"]
+    return [group for group, version in made_by.items() if version != VERSIONS.get(group)]

@@ -1,0 +1,289 @@
+"""Which run is it, what is known of it, and where does it lie? Names, records, predictions.
+
+A run record is the JSON that stands behind every number shown anywhere: configuration, data origin
+and fingerprint, metrics per epoch, test metrics, time, memory, machine, library versions, git
+commit, and the versions of the behaviour that made it (safe_companion.behaviour).
+"""
+
+import dataclasses
+import functools
+import hashlib
+import json
+import os
+import platform
+import re
+import resource
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+
+import numba
+import numpy as np
+import open_clip
+import pandas as pd
+import timm
+import torch
+
+import safe_core
+from safe_companion import ROOT, behaviour, datasets, prompts, released
+from safe_core import Config
+
+RECORD = "record.json"
+PREDICTIONS = "predictions.csv"
+CHECKPOINT = "best.safetensors"
+DRAWS = "draws.json"
+UNSTUDIED = ("dataset", "data_root", "seed", "workers", "on_bad_recording")  # in no run's name
+
+
+# ------------------------------------------------------------------------------- where runs lie
+def differing(config: Config) -> tuple[str, dict[str, Any]]:
+    """(preset, fields): what sets a run apart from a preset.
+
+    From the preset of its data, unless it has more in common with another.
+    """
+    unstudied = {name: getattr(config, name) for name in UNSTUDIED}
+    default = safe_core.PRESET_OF[config.origin]
+    nearest, fewest = default, apart_from(default, config, unstudied)
+    for preset in safe_core.PRESETS:
+        fields = apart_from(preset, config, unstudied)
+        if len(fields) + 1 < len(fewest):
+            nearest, fewest = preset, fields
+    return nearest, fewest
+
+
+def apart_from(preset: str, config: Config, unstudied: dict[str, Any]) -> dict[str, Any]:
+    """The fields in which a configuration differs from a preset."""
+    base = safe_core.configure(preset, **unstudied)
+    fields = dataclasses.asdict(config)
+    return {name: value for name, value in fields.items() if value != getattr(base, name)}
+
+
+def run_name(config: Config) -> str:
+    """`differing` as a folder name: "base", "use_text=False", "preset=sample,epochs=12"."""
+    preset, fields = differing(config)
+    parts = []
+    if preset != safe_core.PRESET_OF[config.origin]:
+        parts.append(f"preset={preset}")
+    if released.RELEASED.items() <= fields.items():
+        parts.append("as_released")
+        fields = {k: v for k, v in fields.items() if k not in released.RELEASED}
+    for name, value in fields.items():
+        parts.append(f"{name}={Path(value).stem if name == 'prompt_file' else value}")
+    return re.sub(r"[^\w.=,-]+", "-", ",".join(parts)).strip("-") or "base"
+
+
+@dataclasses.dataclass(frozen=True)
+class Place:
+    """Where one run lies: under `name` in results/ if it is kept, in runs/ while it is made."""
+
+    name: str  # ORIGIN/DATASET/WHAT_DIFFERS/seedN
+
+    @classmethod
+    def of(cls, config: Config) -> "Place":
+        folder = f"{config.origin}/{config.dataset}/{run_name(config)}"
+        return cls(f"{folder}/seed{config.seed}")
+
+    @classmethod
+    def at(cls, path: str | Path) -> "Place":
+        """The place of a committed folder, such as results/sample/hardvs/base/seed0."""
+        return cls(Path(path).relative_to(ROOT / "results").as_posix())
+
+    @property
+    def committed(self) -> Path:
+        return ROOT / "results" / self.name
+
+    @property
+    def working(self) -> Path:
+        return ROOT / "runs" / self.name
+
+
+def seeds_of(config: Config) -> list[Path]:
+    """Folders of the committed runs of a configuration, whatever its seed, by seed."""
+    folders = Place.of(config).committed.parent.glob("seed*")
+    return sorted(folders, key=lambda folder: int(folder.name.removeprefix("seed")))
+
+
+def all_runs() -> dict[str, list[dict]]:
+    """{"sample/pokerevent/base": its runs by seed}: every committed run, by name."""
+    found: dict[str, list[dict]] = {}
+    for file in sorted((ROOT / "results").glob(f"*/*/*/seed*/{RECORD}")):
+        name = Place.at(file.parents[1]).name
+        found.setdefault(name, []).append(load_run(file.parent))
+    return {k: sorted(v, key=lambda run: run["config"]["seed"]) for k, v in found.items()}
+
+
+# ------------------------------------------------------------------------------- records
+@functools.cache
+def commit() -> str | None:
+    """The checked-out commit; None outside git.
+
+    It ends in "-dirty" if modules, weights or prompts differ from it.
+    """
+
+    def git(*words: str) -> subprocess.CompletedProcess:
+        return subprocess.run(["git", *words], cwd=ROOT, capture_output=True, text=True)
+
+    try:
+        head = git("rev-parse", "HEAD").stdout.strip()
+    except OSError:  # no git on this machine
+        return None
+    decisive = ("*.py", "weights", "book/classes", "book/prompts")
+    changed = git("diff", "--quiet", "HEAD", "--", *decisive).returncode != 0
+    if not head:
+        return None
+    return f"{head}-dirty" if changed else head
+
+
+def processor() -> str:
+    """The name of this machine's processor."""
+    facts = Path("/proc/cpuinfo")
+    if facts.exists():
+        for line in facts.read_text().splitlines():
+            if line.startswith("model name"):
+                return line.split(":")[1].strip()
+    return platform.processor() or platform.machine()
+
+
+def machine() -> dict[str, dict]:
+    """Hardware, peak memory of this process (GiB) and library versions."""
+    has_gpu = torch.cuda.is_available()
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20  # KiB on Linux
+    modules = (torch, open_clip, timm, np, numba)
+    versions = {module.__name__: str(module.__version__) for module in modules}
+    return {
+        "hardware": {
+            "cpu": processor(),
+            "cores": os.cpu_count(),
+            "gpu": torch.cuda.get_device_name() if has_gpu else None,
+        },
+        "peak_memory_gib": {
+            "process": peak,
+            "gpu": torch.cuda.max_memory_allocated() / 2**30 if has_gpu else None,
+        },
+        "versions": {"python": platform.python_version()} | versions,
+    }
+
+
+def today() -> str:
+    return time.strftime("%Y-%m-%d", time.gmtime())
+
+
+def sentences_fingerprint(class_names: list[str], config: Config) -> str | None:
+    """16 hex digits of SHA-256 over the sentences of all classes; None without text."""
+    if not config.use_text:
+        return None
+    sentences = json.dumps(prompts.prompt_sentences(class_names, config))
+    return hashlib.sha256(sentences.encode()).hexdigest()[:16]
+
+
+def outdated(run: dict) -> list[str]:
+    """What of a record would be another today: groups of golden values, or its "sentences"."""
+    changed = behaviour.outdated(run)
+    if run["data"]["origin"] == "sample" and run["config"]["data_root"] is None:
+        config = Config(**run["config"])
+        names = datasets.class_names(config.dataset, None)
+        if run["sentences"] != sentences_fingerprint(names, config):
+            changed.append("sentences")
+    return changed
+
+
+def write_record(
+    out_dir: Path, config: Config, splits: datasets.Splits, result: dict, made_by: str | None
+) -> dict:
+    """Writes record.json and predictions.csv of a run of `safe_core.fit`; returns the record.
+
+    made_by: the commit that the run was started with.
+    """
+    told = {"data_root": config.data_root and Path(config.data_root).name}  # no path of a machine
+    skipped = [(name, reason.replace(f"{splits.root}/", "")) for name, reason in splits.skipped]
+    from_fit = ("history", "best_epoch", "test", "trained_parameters", "processes")
+    record = {
+        "config": dataclasses.asdict(config) | told,
+        "data": splits.facts | {"skipped": skipped},
+        **{key: result[key] for key in from_fit},
+        "seconds": sum(row["seconds"] for row in result["history"]),
+        **machine(),
+        "sentences": sentences_fingerprint(splits.class_names, config),
+        "commit": made_by,
+        "behaviour": behaviour.versions_of(config),
+        "date": today(),
+    }
+    table = predictions(splits, result["log_probs"])
+    safe_core.write_atomically(
+        out_dir / PREDICTIONS, lambda p: table.to_csv(p, index=False, float_format="%.4g")
+    )
+    write_json(out_dir / RECORD, record)  # last: where it is, the run is whole
+    return record
+
+
+def write_json(path: Path, content: Any) -> None:
+    """JSON for people, written as a whole or not at all."""
+    text = json.dumps(content, indent=1)
+    safe_core.write_atomically(path, lambda p: p.write_text(text))
+
+
+def predictions(splits: datasets.Splits, log_probs: torch.Tensor) -> pd.DataFrame:
+    """A row per test recording: name, label, p (of its own class), correct, class1, p1, ...
+
+    For the sample also its condition: what was made hard for one of the modalities.
+    """
+    labels = splits.test.labels
+    probabilities = log_probs.exp()
+    top = probabilities.topk(min(5, probabilities.shape[1]))
+    own = probabilities[torch.arange(len(labels)), labels]
+    columns = {
+        "name": splits.test.names,
+        "label": labels,
+        "p": own,
+        "correct": top.indices[:, 0] == labels,
+    }
+    if splits.origin == "sample":
+        truth = datasets.ground_truth(splits.root, splits.test.names)
+        columns["condition"] = truth["cause"].to_list()
+    for k in range(top.indices.shape[1]):
+        columns[f"class{k + 1}"] = top.indices[:, k]
+        columns[f"p{k + 1}"] = top.values[:, k]
+    return pd.DataFrame(columns)
+
+
+def load_run(folder: Path) -> dict:
+    """A record with its `predictions` and where it lies (`path`).
+
+    ValueError if sample and real data are mixed up.
+    """
+    path = folder.relative_to(ROOT) if folder.is_relative_to(ROOT) else folder
+    record = json.loads((folder / RECORD).read_text())
+    check_origin(record, folder)
+    return record | {"predictions": pd.read_csv(folder / PREDICTIONS), "path": str(path)}
+
+
+def check_origin(record: dict, place: Path) -> None:
+    """ValueError if a record of the sample would lie among those of real data, or the reverse."""
+    found = record["data"]["origin"]
+    expected = place.parts[-4]
+    if found != expected:
+        raise ValueError(
+            f"{place}: the record is of {found} data, the place for {expected} data; for the "
+            "sample, leave data_root unset"
+        )
+
+
+def summary(record: dict) -> str:
+    """One line for people: what was trained on which data, how well, for how long."""
+    data, test, config = record["data"], record["test"], record["config"]
+    counted = f"{data['train']} training, {data['val']} validation and {data['test']} test"
+    return (
+        f"{config['dataset']} ({data['origin']} data, {counted} recordings): "
+        f"top-1 {test['top1']:.1f} %, top-5 {test['top5']:.1f} %, epoch {record['best_epoch']} of "
+        f"{config['epochs']}, {record['seconds'] / 60:.1f} min"
+    )
+
+
+def checkpoint(run: dict) -> Path | None:
+    """The weights of a record's chosen epoch: beside it, or where the run was made, if there."""
+    beside = ROOT / run["path"]
+    places = [beside]
+    if beside.is_relative_to(ROOT / "results"):
+        places = [beside, Place.at(beside).working]
+    return next((p / CHECKPOINT for p in places if (p / CHECKPOINT).exists()), None)

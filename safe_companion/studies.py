@@ -1,0 +1,236 @@
+"""Which runs belong together? Studies: rows of configurations, their runs over seeds, sweeps.
+
+A study is {row: configuration fields}. It is shown from its runs, {row: runs by seed}, which come
+from committed records or are trained on the spot.
+"""
+
+import csv
+import json
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+
+import safe_core
+from safe_companion import ROOT, datasets, paper, runs
+from safe_companion.released import RELEASED
+
+Rows = dict[str, dict]  # of a study: configuration fields
+Found = dict[str, list[dict]]  # of a study: runs
+
+
+def _swept() -> dict[str, list[str]]:
+    with open(ROOT / "book" / "studies.csv") as file:
+        table = list(csv.DictReader(file))
+    samples = [column for column in table[0] if column not in ("study", "notebook")]
+    return {name: [line["study"] for line in table if line[name] == "yes"] for name in samples}
+
+
+# {data set: studies}: those that a sweep runs on the samples. On real data it runs every study.
+SWEPT = _swept()
+
+
+def swept(name: str) -> list[str]:
+    """The data sets on whose samples a sweep runs a study."""
+    return [dataset for dataset, names in SWEPT.items() if name in names]
+
+
+# ---------------------------------------------------------------- the studies
+
+
+def studies(dataset: str, origin: str) -> dict[str, Rows]:
+    """{study: {row: configuration fields}}: the paper's tables by its claims, and what goes beyond.
+
+    A study has the first word of its notebook's name. Tables 4 to 6 are the paper's for PokerEvent;
+    for another data set their rows are the same with that data set's sentences.
+    """
+    template: dict = {}
+    rewritten = {"prompt_file": f"book/prompts/{dataset}.json"}
+    full = {"event_windows": "afe"} | rewritten
+    found = _tables_of_the_paper(dataset)
+    found["paper_vs_code"] = _deviations(dataset, origin)
+    found["fig4"] = {"template": template, "+ rewritten prompts": rewritten, "+ AFE": full}
+    found["ablation_no_text"] = {
+        "with text": full,
+        "without text": {"event_windows": "afe", "use_text": False},
+    }
+    found["ablation_resnet_backbone"] = {
+        "CLIP": full,
+        "plain ViT": full | {"vision_tower": "vit"},
+        "ResNet": full | {"vision_tower": "resnet"},
+    }
+    found["ablation_no_cross_attention"] = {
+        "with cross-attention": full,
+        "without cross-attention": full | {"use_cross_attention": False},
+    }
+    found["modalities"] = _modalities()
+    found["dataset_size"] = {"100 %": {}} | {
+        f"{percent} %": {"train_fraction": percent / 100} for percent in (50, 25, 10, 5)
+    }
+    found["backbones"] = _backbones()
+    found["prompts"] = {"template": template, "template and three rewrites": rewritten} | {
+        f"rewrite {i} alone": {"prompt_file": f"book/prompts/{dataset}_rewrite{i}.json"}
+        for i in (1, 2, 3)
+    }
+    return found
+
+
+def _tables_of_the_paper(dataset: str) -> dict[str, Rows]:
+    found: dict[str, Rows] = {}
+    for _, claim in paper.claims().iterrows():
+        if claim.fields is None or not claim["where"].startswith("Table "):
+            continue
+        fields = dict(claim.fields)
+        if claim.dataset != dataset:
+            if claim["where"] not in ("Table 4", "Table 5", "Table 6"):
+                continue
+            if "prompt_file" in fields:
+                fields["prompt_file"] = f"book/prompts/{dataset}.json"
+        study_name = claim["where"].lower().replace(" ", "")
+        found.setdefault(study_name, {})[claim.setting or claim.system] = fields
+    return found
+
+
+def _deviations(dataset: str, origin: str) -> Rows:
+    rows: Rows = {"our reading of the paper": {}}
+    for name, row in paper.deviations().iterrows():
+        if origin == "sample" and dataset not in row.samples.split():
+            continue
+        if name == "all":
+            rows[row.topic] = dict(RELEASED)
+        elif origin == "sample" and row.sample_fields:
+            rows[row.topic] = json.loads(row.sample_fields)
+        else:
+            rows[row.topic] = json.loads(row.fields)
+    return rows
+
+
+def _modalities() -> Rows:
+    inputs: Rows = {
+        "RGB and events": {},
+        "RGB": {"modality": "rgb"},
+        "events": {"modality": "event"},
+    }
+    with_text = {f"{name}, with text": fields for name, fields in inputs.items()}
+    without_text = {
+        f"{name}, without text": {"use_text": False} | fields for name, fields in inputs.items()
+    }
+    return with_text | without_text
+
+
+def _backbones() -> Rows:
+    towers: Rows = {
+        "CLIP": {},
+        "plain ViT": {"vision_tower": "vit"},
+        "ResNet": {"vision_tower": "resnet"},
+    }
+    ways: Rows = {
+        "fine-tuned": {},
+        "frozen": {"freeze_vision": True},
+        "scratch": {"pretrained": False},
+    }
+    rows = {
+        f"{tower}, {way}": tower_fields | way_fields
+        for tower, tower_fields in towers.items()
+        for way, way_fields in ways.items()
+    }
+    del rows["plain ViT, scratch"]  # from random weights it is the network of "CLIP, scratch"
+    return rows
+
+
+# ---------------------------------------------------------------- their runs
+
+
+def records(fields: dict, *, dataset: str, origin: str) -> list[dict]:
+    """The committed runs of a configuration, by seed. origin: "sample" or "real"."""
+    data_root = None if origin == "sample" else "-"  # no part of a record's place
+    config = safe_core.configure(dataset=dataset, data_root=data_root, **fields)
+    return [runs.load_run(folder) for folder in runs.seeds_of(config)]
+
+
+def study(
+    rows: Rows,
+    *,
+    dataset: str,
+    data_root: str | None = None,
+    preset: str | None = None,
+    seeds: int = 3,
+    rerun: bool = False,
+) -> Found:
+    """{row: runs}, one run per seed, of each row's configuration fields.
+
+    Runs come from their committed records; rows that have none stay empty. With rerun they are
+    trained, into runs/, where an interrupted study continues. ValueError if the records are not all
+    about the same recordings.
+    """
+    asked = {"dataset": dataset, "data_root": data_root}
+    found: Found = {}
+    for row, fields in rows.items():
+        configs = [
+            safe_core.configure(preset, **asked | {"seed": seed} | fields) for seed in range(seeds)
+        ]
+        folders = [_folder(config, rerun) for config in configs]
+        found[row] = [runs.load_run(f) for f in folders if (f / runs.RECORD).exists()]
+    data = {run["data"]["fingerprint"] for these in found.values() for run in these}
+    if len(data) > 1:
+        raise ValueError(
+            f"records of {dataset} are about {len(data)} different data sets: delete the older "
+            "ones; a folder without lists is split anew by every seed: write lists, or compare one "
+            "seed"
+        )
+    return found
+
+
+def _folder(config: safe_core.Config, rerun: bool) -> Path:
+    """Where a run's record lies, if there is one; with rerun it is trained if it is not there."""
+    place = runs.Place.of(config)
+    if not rerun:
+        return place.committed
+    if not (place.working / runs.RECORD).exists():
+        runs.train(config, place.working, resume=True)
+    return place.working
+
+
+# ---------------------------------------------------------------- sweeps
+
+
+def check_data(asked: dict[str, dict]) -> None:
+    """ValueError if records {file: configuration fields} are about other data than those at hand.
+
+    Files that do not exist yet are fine. Makes the samples that are asked for.
+    """
+    for dataset, root in dict.fromkeys((f["dataset"], f["data_root"]) for f in asked.values()):
+        config = safe_core.configure(dataset=dataset, data_root=root)
+        expected = datasets.open_dataset(config).fingerprint
+        files = [
+            Path(file)
+            for file, fields in asked.items()
+            if (fields["dataset"], fields["data_root"]) == (dataset, root) and Path(file).exists()
+        ]
+        other = [file for file in files if _fingerprint(file) != expected]
+        if other:
+            raise ValueError(
+                f"{len(other)} records are about other data than the {dataset} at hand, the first "
+                f"is {other[0]}: delete them to have them made again"
+            )
+
+
+def _fingerprint(record: Path) -> str:
+    return json.loads(record.read_text())["data"]["fingerprint"]
+
+
+def expected_hours(asked: Iterable[dict]) -> float:
+    """Hours that runs of these configuration fields take one after another; nan if not known.
+
+    By the mean time of the committed runs on the same data set.
+    """
+    recorded: dict[tuple[str, str], list[float]] = {}
+    for these in runs.all_runs().values():
+        for run in these:
+            key = (run["data"]["origin"], run["config"]["dataset"])
+            recorded.setdefault(key, []).append(run["seconds"])
+    seconds = 0.0
+    for fields in asked:
+        key = (safe_core.origin_of(fields.get("data_root")), fields["dataset"])
+        seconds += float(np.mean(recorded[key])) if key in recorded else np.nan
+    return seconds / 3600

@@ -1,0 +1,181 @@
+"""What does a study show? Pictures of its differences, beside the paper, by group of recordings."""
+
+import textwrap
+from collections.abc import Sequence
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib.figure import Figure
+
+from safe_companion.datasets import TITLES
+from safe_companion.effects import effect
+from safe_companion.plots import EVENT, RGB
+
+GREY = "0.55"  # no measurable effect
+MARKERS = "os^Dvp"  # of a study's rows
+
+
+def show_study(table: pd.DataFrame, *, title: str, origin: str) -> Figure:
+    """Differences to the baseline with their 95 % intervals; grey where the interval holds zero.
+
+    table: as `effects.effect_table` gives it.
+    """
+    rows = table[table.difference.notna()][::-1]
+    fig, ax = plt.subplots(figsize=(7.5, 0.38 * len(rows) + 1.3))
+    for y, (_, row) in enumerate(rows.iterrows()):
+        colour = {"better": EVENT, "worse": RGB}.get(row.effect, GREY)
+        half = row["± difference"]
+        ax.errorbar(row.difference, y, xerr=half, fmt="o", color=colour, capsize=3)
+    ax.axvline(0, color="0.3", lw=1)
+    ax.set_yticks(range(len(rows)), rows.index, fontsize="small")
+    ax.set_xlabel("difference in top-1 accuracy [percentage points], 95 % interval")
+    ax.set_ylim(-0.6, len(rows) - 0.4)
+    ax.set_title(f"{title} ({origin} data)")
+    ax.grid(axis="y", visible=False)
+    fig.tight_layout()
+    return fig
+
+
+def show_beside(table: pd.DataFrame, *, title: str, origin: str, dataset: str) -> Figure:
+    """Each row's difference: the paper's as diamonds, ours with 95 % intervals below.
+
+    Ours are grey where the interval holds zero. table: as `claims.beside_paper` gives it.
+    """
+    rows = table[table["paper difference"].notna()][::-1]
+    height = 0.62 * len(rows) + 1.5
+    fig, ax = plt.subplots(figsize=(7.5, height))
+    ax.plot(
+        rows["paper difference"],
+        np.arange(len(rows)) + 0.16,
+        "D",
+        color=RGB,
+        ms=6,
+        label="paper (PokerEvent, one run)",
+    )
+    for y, (_, row) in enumerate(rows.iterrows()):
+        half = row["± difference"]
+        measurable = effect(row.difference, half) in ("better", "worse")
+        colour = EVENT if measurable else GREY
+        if np.isfinite(row.difference):
+            ax.errorbar(row.difference, y - 0.16, xerr=half, fmt="o", color=colour, capsize=3)
+    here = f"here ({origin} of {dataset}), 95 % interval"
+    ax.errorbar([], [], xerr=[], fmt="o", color=EVENT, capsize=3, label=here)
+    ax.plot([], [], "o", color=GREY, label="here, interval holds zero")
+    ax.axvline(0, color="0.3", lw=1)
+    names = [textwrap.fill(name, 38) for name in rows.index]
+    ax.set_yticks(range(len(rows)), names, fontsize="small")
+    ax.set(xlabel="difference in top-1 accuracy [percentage points]", title=title)
+    ax.set_ylim(-0.6, len(rows) - 0.4)
+    ax.grid(axis="y", visible=False)
+    below = (0.4, -0.42 / height - 0.08)
+    ax.legend(loc="upper center", bbox_to_anchor=below, fontsize="x-small", ncols=3, frameon=False)
+    return fig
+
+
+def paper_and_ours(
+    table: pd.DataFrame,
+    *,
+    origin: str,
+    dataset: str,
+    paper: str = "pokerevent",
+    x: Sequence[float] | None = None,
+    xlabel: str = "",
+) -> Figure:
+    """Two panels without a common axis: the paper's accuracies, and ours, with 95 % intervals.
+
+    Over numbers `x`, one for each row, as lines; otherwise row by row as dots. table: as
+    `claims.beside_paper` gives it. dataset: of our runs; paper: of the paper's numbers.
+    """
+    height = 0.42 * len(table) + 1.4 if x is None else 3.2
+    fig, axes = plt.subplots(1, 2, figsize=(9, height), sharey=x is None)
+    panels = [
+        ("paper", RGB, "D", f"paper, {TITLES[paper]} (one run each)"),
+        ("ours", EVENT, "o", f"here, {origin} of {dataset}"),
+    ]
+    for ax, (column, colour, marker, title) in zip(axes, panels, strict=True):
+        rows = table[table[column].notna()]
+        places = table.index.get_indexer(rows.index)
+        half = rows["±"] if column == "ours" else None
+        look = {"color": colour, "capsize": 3}
+        if x is None:
+            y = len(table) - 1 - places
+            ax.errorbar(rows[column], y, xerr=half, fmt=marker, **look)
+            names = [textwrap.fill(name, 40) for name in table.index[::-1]]
+            ax.set_yticks(range(len(table)), names, fontsize="small")
+            ax.set(xlabel="top-1 accuracy [%]", ylim=(-0.6, len(table) - 0.4), title=title)
+        else:
+            ax.errorbar(np.asarray(x)[places], rows[column], yerr=half, marker=marker, **look)
+            ax.set(xlabel=xlabel, ylabel="top-1 accuracy [%]", title=title, xticks=list(x))
+    fig.tight_layout()
+    return fig
+
+
+def show_methods(table: pd.DataFrame) -> Figure:
+    """Accuracies of SAFE and of other methods as the paper reports them, the best on top.
+
+    table: as `claims.beside_paper` gives it, with a column "backbone".
+    """
+    shown = table.sort_values("paper")
+    y = np.arange(len(shown))
+    ours = shown.index == "SAFE"
+    fig, ax = plt.subplots(figsize=(7, 0.36 * len(shown) + 1.2))
+    ax.plot(shown.paper[~ours], y[~ours], "D", color=RGB, label="other methods (paper)")
+    safe = {"color": RGB, "mfc": "none", "mew": 2, "ms": 9, "label": "SAFE (paper)"}
+    ax.plot(shown.paper[ours], y[ours], "D", **safe)
+    names = [f"{name} ({backbone})" for name, backbone in shown.backbone.items()]
+    ax.set_yticks(y, names, fontsize="small")
+    ax.set_xlabel("top-1 accuracy as the paper reports it [%]")
+    ax.set_ylim(-0.6, len(shown) - 0.4)
+    ax.grid(axis="y", visible=False)
+    ax.legend(loc="lower right")
+    fig.tight_layout()
+    return fig
+
+
+def show_breakdown(
+    table: pd.DataFrame, *, title: str, names: dict | None = None, most: int = 30
+) -> Figure:
+    """A breakdown: accuracy per group and row on the left, paired differences on the right.
+
+    table: as `effects.breakdown` gives it, the baseline first. names: {group: label to draw}.
+    Groups in order of the first row's accuracy if there are many; at most `most`, half of them from
+    either end.
+    """
+    rows = list(table.index.get_level_values(0).unique())
+    groups = list(table.index.get_level_values(1).unique())
+    baseline = table.loc[rows[0]]
+    if len(groups) > 8:
+        groups = sorted(groups, key=lambda group: baseline["top-1 [%]"][group])
+        if len(groups) > most:
+            groups = groups[: most // 2] + groups[-(most // 2) :]
+    y = np.arange(len(groups))[::-1]
+    height = max(2.4, (0.11 * len(rows) + 0.16) * len(groups) + 1.3)
+    fig, (left, right) = plt.subplots(1, 2, figsize=(9, height), sharey=True)
+    colours = sns.color_palette("colorblind", len(rows))
+    for i, (row, colour) in enumerate(zip(rows, colours, strict=True)):
+        part = table.loc[row].loc[groups]
+        at = y - 0.13 * (i - (len(rows) - 1) / 2)
+        marker = MARKERS[i % len(MARKERS)]
+        left.plot(part["top-1 [%]"], at, marker, color=colour, label=row)
+        if row != rows[0]:
+            half = part["± difference"]
+            right.errorbar(part.difference, at, xerr=half, fmt=marker, color=colour, capsize=2)
+    right.axvline(0, color="0.3", lw=1)
+    shown_names = names or {}
+    labels = [f"{shown_names.get(g, g)} ({baseline.recordings[g]})" for g in groups]
+    left.set_yticks(y, labels, fontsize="small")
+    left.set(xlabel="top-1 accuracy [%]", xlim=(0, 102), ylim=(-0.6, len(groups) - 0.4))
+    right.set_xlabel(f"difference to {rows[0]} [points],\n95 % interval")
+    fig.suptitle(f"{title} (number of test recordings)", fontsize="medium")
+    fig.legend(
+        *left.get_legend_handles_labels(),
+        loc="upper center",
+        bbox_to_anchor=(0.5, 0.02),
+        ncols=3,
+        frameon=False,
+        fontsize="small",
+    )
+    fig.tight_layout()
+    return fig

@@ -1,0 +1,283 @@
+"""The paper's claims, our numbers beside them, and the rule that judges."""
+
+import csv
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import ROOT
+from made_runs import made_run, of_accuracies
+
+from safe_companion import claims, effects, paper, released
+from safe_core import configure
+
+# ---------------------------------------------------------------- the tables of the paper
+
+
+def table(name):
+    with open(ROOT / "book" / name) as file:
+        return list(csv.DictReader(file))
+
+
+def test_deviations_are_what_the_released_preset_is_made_of():
+    rows = {row["id"]: row for row in table("deviations.csv")}
+    assert all(row["topic"] and row["code"] and row["verified"] for row in rows.values())
+    switched = {}
+    for name, row in rows.items():
+        if name != "all":
+            switched |= json.loads(row["fields"])
+            configure("paper", **json.loads(row["fields"]))
+    # Both are in fusion="released".
+    expected = released.RELEASED | {"joint_block": True, "value_from_key": True}
+    apart = ("prompt", "val_fraction")
+    assert switched == {key: v for key, v in expected.items() if key not in apart}
+
+
+def test_claims_are_numbers_of_the_paper_with_the_run_that_would_show_them():
+    rows = table("claims.csv")
+    ids = [row["id"] for row in rows]
+    assert len(set(ids)) == len(ids)
+    for row in rows:
+        assert row["where"] and set(row["against"].split()) <= set(ids)
+        inside = row["metric"] in ("contradiction", "ambiguity")  # of the paper's own numbers
+        assert (row["value"] == "") == inside == bool(row["note"] and row["id"].startswith("x-"))
+        assert inside or float(row["value"]) > 0
+        if row["fields"]:
+            assert row["system"] == "SAFE" and row["metric"] == "top1"
+            configure("paper", dataset=row["dataset"], **json.loads(row["fields"]))
+
+
+def test_claims_are_read_by_id():
+    read = paper.claims()
+    assert list(read.index) == [row["id"] for row in table("claims.csv")]
+    assert read.value["t4-no-ca"] == 55.8 and np.isnan(read.value["x-no-text"])
+    assert read.fields["t5-frames-7"] == {"frames": 7} and read.fields["t2-c3d-top1"] is None
+    assert read.against["t6-picture-of-coop"] == "t6-picture-of" and read.against["t4-full"] == ""
+
+
+# ---------------------------------------------------------------- the rule
+
+CLAIMS = paper.claims()
+HARDVS = CLAIMS.loc["s43-hardvs-base"]  # 51.02 %, compared with nothing
+CROSS = CLAIMS.loc["t4-no-ca"]  # of PokerEvent, 55.8 %, 2.4 points below the full model
+FULL = CLAIMS.loc["t4-full"]
+
+
+@pytest.mark.parametrize(
+    ("accuracies", "verdict"),
+    [
+        ([51.0, 51.5, 52.0], "reproduced"),
+        ([50.5, 51.0, 49.0], "reproduced"),
+        ([52.0], "reproduced"),
+        ([50.04], "reproduced"),
+        ([52.03], "not reproduced"),
+        ([50.0], "not reproduced"),
+        ([55.0, 55.1, 55.2], "not reproduced"),
+        ([46.9, 47.0, 47.1], "not reproduced"),
+        ([46.0, 55.0, 56.0], "too few seeds to tell"),
+    ],
+)
+def test_a_number_on_real_data_is_reproduced_within_a_point_and_noise_is_no_help(
+    accuracies, verdict
+):
+    runs = of_accuracies(*accuracies, dataset="hardvs", origin="real")
+    line = claims.judge(HARDVS, None, runs, [])
+    mean, half = effects.mean_and_interval(accuracies)
+    expected = {"ours": mean, "±": half, "seeds": len(accuracies), "verdict": verdict}
+    assert line == pytest.approx(expected, nan_ok=True)
+
+
+def test_the_tolerance_is_epsilon(monkeypatch):
+    runs = of_accuracies(53.0, dataset="hardvs", origin="real")
+    assert claims.EPSILON == 1.0
+    assert claims.judge(HARDVS, None, runs, [])["verdict"] == "not reproduced"
+    at_its_edge = HARDVS.copy()
+    at_its_edge.value = 52.0
+    assert claims.judge(at_its_edge, None, runs, [])["verdict"] == "reproduced"
+    monkeypatch.setattr(claims, "EPSILON", 2.0)
+    assert claims.judge(HARDVS, None, runs, [])["verdict"] == "reproduced"
+
+
+@pytest.mark.parametrize(
+    ("paper_difference", "ours", "half", "verdict"),
+    [
+        (-1.6, -3.0, 2.0, "same direction"),
+        (1.6, 3.0, 2.0, "same direction"),
+        (-1.6, 3.0, 2.0, "opposite"),
+        (1.6, -3.0, 2.0, "opposite"),
+        (-1.6, -3.0, 3.5, "no measurable effect"),
+        (-1.6, -3.0, np.nan, "one seed: no interval"),
+    ],
+)
+def test_on_the_sample_only_the_direction_of_a_measurable_effect_counts(
+    paper_difference, ours, half, verdict
+):
+    assert claims.direction(paper_difference, ours, half) == verdict
+
+
+def test_on_the_sample_a_claim_is_judged_by_the_difference_to_what_it_is_compared_with():
+    full = of_accuracies(84, 84, 84)
+    less = of_accuracies(60, 60, 60)
+    line = claims.judge(CROSS, FULL, less, full)
+    assert line["paper difference"] == pytest.approx(-2.4)
+    assert line["difference"] == pytest.approx(-24) and line["pairs"] == 3
+    assert line["± difference"] == effects.difference(less, full)[1] > 0
+    assert (line["ours"], line["seeds"], line["verdict"]) == (60, 3, "same direction")
+    assert claims.judge(CROSS, FULL, full, less)["verdict"] == "opposite"
+    same = claims.judge(CROSS, FULL, full, full)
+    assert (same["difference"], same["verdict"]) == (0, "no measurable effect")
+
+
+def test_without_a_partner_the_sample_says_nothing():
+    runs = of_accuracies(55.8, 55.8, 55.8)  # the paper's very number
+    needed = "sample only: needs PokerEvent"
+    assert claims.judge(CROSS, FULL, runs, [])["verdict"] == needed
+    assert claims.judge(FULL, None, runs, [])["verdict"] == needed
+    seeds_apart = [made_run(8, [1] * 100)]
+    assert claims.judge(CROSS, FULL, runs, seeds_apart)["verdict"] == needed
+
+
+@pytest.mark.parametrize(
+    ("origin", "verdict"),
+    [("sample", "sample only: needs PokerEvent"), ("real", "other data: needs PokerEvent")],
+)
+def test_runs_on_another_data_set_have_no_verdict(origin, verdict):
+    full = of_accuracies(58.2, 58.2, dataset="hardvs", origin=origin)
+    less = of_accuracies(55.8, 55.8, dataset="hardvs", origin=origin)
+    line = claims.judge(CROSS, FULL, less, full)
+    assert line["verdict"] == verdict and line["difference"] < 0
+
+
+# ---------------------------------------------------------------- evidence and ledger
+
+
+@pytest.fixture
+def committed(monkeypatch):
+    """{(origin, data set, use_cross_attention): runs}, in place of what lies under results/."""
+    found = {}
+
+    def records(fields, *, dataset, origin):
+        return found.get((origin, dataset, fields.get("use_cross_attention", True)), [])
+
+    monkeypatch.setattr(claims, "records", records)
+    monkeypatch.setattr(claims, "outdated", lambda run: [])
+    return found
+
+
+def test_real_records_are_preferred_to_those_of_the_sample(committed):
+    committed["sample", "pokerevent", False] = of_accuracies(60, 60)
+    committed["sample", "pokerevent", True] = of_accuracies(84, 84)
+    line = claims.evidence(CROSS, CLAIMS)
+    assert (line["origin"], line["ours"], line["difference"]) == ("sample", 60, pytest.approx(-24))
+    committed["real", "pokerevent", False] = of_accuracies(56.0, 56.2, origin="real")
+    line = claims.evidence(CROSS, CLAIMS)
+    assert (line["origin"], line["verdict"], line["seeds"]) == ("real", "reproduced", 2)
+    assert line["pairs"] == 0 and np.isnan(line["difference"])  # never real against sample
+    committed["real", "pokerevent", True] = of_accuracies(58.0, 59.0, origin="real")
+    line = claims.evidence(CROSS, CLAIMS)
+    assert line["pairs"] == 2 and line["difference"] == pytest.approx(-2.5, abs=0.51)
+
+
+def test_evidence_says_which_record_and_which_state_of_the_code(committed, monkeypatch):
+    runs = of_accuracies(60, 61)
+    committed["sample", "pokerevent", False] = runs
+    runs[0]["commit"], runs[1]["commit"] = "first", "second"
+    line = claims.evidence(CROSS, CLAIMS)
+    assert line["record"] == "results/sample/pokerevent/made"
+    assert (line["commit"], line["code"]) == ("first", "current")
+    monkeypatch.setattr(claims, "outdated", lambda run: ["clips"] if run is runs[1] else [])
+    assert claims.evidence(CROSS, CLAIMS)["code"] == "older"
+
+
+def test_a_claim_without_records_says_what_it_needs(committed):
+    assert claims.evidence(CROSS, CLAIMS) == {"verdict": "not run: needs PokerEvent"}
+    assert claims.evidence(HARDVS, CLAIMS) == {"verdict": "not run: needs HARDVS"}
+    counted = CLAIMS.loc["t1-hardvs-samples"]
+    committed["real", "hardvs", True] = of_accuracies(50, origin="real", dataset="hardvs")
+    assert claims.evidence(counted, CLAIMS) == {"verdict": "not run: needs HARDVS"}
+
+
+def test_the_ledger_has_every_claim_and_each_number_in_its_column(committed):
+    committed["sample", "pokerevent", True] = of_accuracies(84, 84)
+    committed["sample", "pokerevent", False] = of_accuracies(60, 62)
+    ledger = claims.ledger()
+    assert list(ledger.index) == list(CLAIMS.index) and ledger.index.name == "claim"
+    line = ledger.loc["t4-no-ca"]
+    facts = {
+        "where": "Table 4",
+        "dataset": "pokerevent",
+        "system": "SAFE",
+        "setting": "no cross-attention",
+        "metric": "top1",
+        "unit": "%",
+        "origin": "sample",
+        "verdict": "same direction",
+        "record": "results/sample/pokerevent/made",
+        "commit": "c",
+        "code": "current",
+    }
+    assert line[list(facts)].to_dict() == facts
+    numbers = {"paper": 55.8, "ours": 61, "seeds": 2, "pairs": 2}
+    numbers |= {"paper difference": -2.4, "difference": -23, "±": 12.7062}
+    assert line[list(numbers)].to_dict() == pytest.approx(numbers, rel=1e-4)
+    assert line["± difference"] > 12.7
+    assert ledger.verdict["t2-c3d-top1"] == "not run: another method"
+    assert ledger.verdict["t1-hardvs-samples"] == "not run: needs HARDVS"
+    assert ledger.verdict["x-no-text"] == "contradiction in the paper"
+    assert ledger.verdict["x-57.02"] == "ambiguity in the paper"
+    assert ledger.verdict["s43-hardvs-base"] == "not run: needs HARDVS"
+    assert ledger.verdict["t4-full"] == "sample only: needs PokerEvent"
+
+
+# ---------------------------------------------------------------- a table of the paper
+
+
+def test_a_table_of_the_paper_is_shown_with_our_runs_and_says_what_was_not_run():
+    full = of_accuracies(84, 84, 84)
+    less = of_accuracies(60, 60, 60)
+    found = {"all components": full, "no cross-attention": less}
+    shown = claims.beside_paper(found, "Table 4")
+    assert list(shown.paper) == list(CLAIMS.value[CLAIMS["where"] == "Table 4"])
+    assert len(shown) == 8
+    row = shown.loc["no cross-attention"]
+    numbers = {"paper": 55.8, "paper difference": -2.4, "ours": 60, "±": 0, "seeds": 3}
+    numbers |= {"pairs": 3, "difference": -24, "± difference": effects.difference(less, full)[1]}
+    assert row[list(numbers)].to_dict() == pytest.approx(numbers, abs=1e-9)
+    assert row.verdict == "same direction"
+    assert shown.ours["all components"] == 84
+    assert shown.verdict["all components"] == "sample only: needs PokerEvent"
+    empty = shown.loc["no self-attention"]
+    assert empty.verdict == "not run: needs PokerEvent" and empty.paper == 56.2
+    assert empty["paper difference"] == pytest.approx(-2.0)
+    assert empty[["ours", "±", "seeds", "pairs", "difference", "± difference"]].isna().all()
+
+
+def test_a_row_is_compared_with_the_row_of_its_claim_not_with_the_first():
+    """In Table 6 the continuous prompt is compared with the same sentence without it."""
+    found = {
+        "prompt=The content of the playing card is...": of_accuracies(90, 90, 90),
+        "prompt=This is a picture about Picture of...": of_accuracies(40, 40, 40),
+        "prompt=This is a picture about Picture of... + CoOp continuous prompt": of_accuracies(
+            70, 70, 70
+        ),
+    }
+    shown = claims.beside_paper(found, "Table 6")
+    continuous = shown.loc[list(found)[2]]
+    assert continuous.difference == pytest.approx(30) and continuous.verdict == "same direction"
+    assert continuous["paper difference"] == pytest.approx(57.67 - 55.9)
+    assert shown.difference[list(found)[1]] == pytest.approx(-50)
+
+
+@pytest.mark.parametrize(
+    ("where", "rows", "needed"), [("Table 2", 10, "PokerEvent"), ("Table 3", 9, "HARDVS")]
+)
+def test_a_table_of_methods_has_a_row_for_each_and_runs_of_ours_alone(where, rows, needed):
+    shown = claims.beside_paper({}, where)
+    assert len(shown) == rows and "SAFE" in shown.index
+    assert shown.verdict["SAFE"] == f"not run: needs {needed}"
+    assert set(shown.verdict.drop("SAFE")) == {"not run: another method"}
+    runs = of_accuracies(80, dataset=needed.lower())
+    shown = claims.beside_paper({"backbone=ViT-B/16": runs}, where)
+    assert shown.ours["SAFE"] == 80 and shown.drop("SAFE").ours.isna().all()
+    assert isinstance(shown.paper["C3D"], float) and not pd.isna(shown.paper["C3D"])

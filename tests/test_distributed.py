@@ -1,0 +1,85 @@
+"""Several processes: their gradients are averaged, no clip counts twice, their runs resume."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
+from tiny import Clips, batch_of, model_of, run_fit, small
+from torch.nn import functional as F
+from torch.nn.parallel import DistributedDataParallel
+
+from safe_core import predict
+
+ROOT = Path(__file__).resolve().parents[1]
+TWO_EPOCHS = small(epochs=2, learning_rate=1e-3)
+
+
+def join(rank, folder, name):
+    torch.set_num_threads(1)
+    place = f"file://{folder}/{name}"
+    dist.init_process_group("gloo", init_method=place, rank=rank, world_size=2)
+    assert dist.get_world_size() == 2
+
+
+def half_the_batch(rank, folder):
+    join(rank, folder, "gradients")
+    model = model_of(small(freeze_text=False))
+    wrapped = DistributedDataParallel(model)
+    rgb, event, labels = batch_of(Clips(6), range(rank, 6, 2))
+    F.cross_entropy(wrapped(rgb, event), labels).backward()
+    log_probs = predict(model, Clips(7), small())  # 7 clips: nobody is counted twice
+    if rank == 1:
+        gradients = {name: p.grad for name, p in model.named_parameters()}
+        torch.save((gradients, log_probs), folder / "gradients.pt")
+    dist.destroy_process_group()
+
+
+def half_the_training(rank, folder):
+    join(rank, folder, "training")
+    result = run_fit(folder / "two", TWO_EPOCHS)
+    torch.save(result["log_probs"], folder / f"answers{rank}.pt")
+    dist.destroy_process_group()
+
+
+def test_two_processes_give_the_single_process_gradient(tmp_path):
+    mp.spawn(half_the_batch, args=(tmp_path,), nprocs=2)
+    gradients, log_probs = torch.load(tmp_path / "gradients.pt", weights_only=True)
+    model = model_of(small(freeze_text=False))
+    rgb, event, labels = batch_of(Clips(6), range(6))
+    F.cross_entropy(model(rgb, event), labels).backward()
+    for name, p in model.named_parameters():  # towers included
+        torch.testing.assert_close(gradients[name], p.grad, atol=1e-6, rtol=1e-3, msg=name)
+    expected = predict(model, Clips(7), small())
+    torch.testing.assert_close(log_probs, expected, atol=1e-5, rtol=1e-4)
+
+
+def test_a_run_of_two_processes_is_that_of_one(tmp_path):
+    """Both see the same batches, halved: only averaged gradients lead to the same model."""
+    mp.spawn(half_the_training, args=(tmp_path,), nprocs=2)
+    answers = [torch.load(tmp_path / f"answers{rank}.pt", weights_only=True) for rank in (0, 1)]
+    assert torch.equal(*answers)
+    alone = run_fit(tmp_path / "one", TWO_EPOCHS)
+    torch.testing.assert_close(answers[0], alone["log_probs"], atol=2e-3, rtol=0)
+
+
+def test_torchrun_trains_on_the_sample_and_resumes(tmp_path):
+    options = (
+        "--dataset hardvs --frames 2 --epochs 1 --batch-size 8 --workers 0 --val-fraction 0.34 "
+        "--sample-train-per-class 3 --sample-test-per-class 1 --resume"
+    )
+    torchrun = str(Path(sys.executable).with_name("torchrun"))
+    module = ["-m", "safe_companion", "train", *options.split(), "--out-dir", str(tmp_path)]
+    command = [torchrun, "--standalone", "--nproc-per-node", "2", *module]
+    for _ in range(2):  # the second time finds the run finished
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
+        assert done.returncode == 0, done.stderr[-3000:]
+        counted = "48 training, 24 validation and 24 test recordings"
+        assert f"hardvs (sample data, {counted})" in done.stdout
+    record = json.loads((tmp_path / "record.json").read_text())
+    assert record["processes"] == 2 and len(record["history"]) == 1
+    assert record["data"]["origin"] == "sample"
+    assert len((tmp_path / "predictions.csv").read_text().splitlines()) == 25

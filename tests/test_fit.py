@@ -1,0 +1,344 @@
+"""Training, choice of the epoch, resume, checkpoints: what `safe_core.fit` promises."""
+
+import json
+import pickle
+from pathlib import Path
+
+import pytest
+import safetensors.torch
+import torch
+from tiny import NAMES, SENTENCES, Clips, run_fit, small
+
+import safe_core
+from safe_companion import released
+from safe_core import SAFE, fit, load_checkpoint, load_model, predict
+
+
+def without_time(history):
+    return [{k: v for k, v in row.items() if k != "seconds"} for row in history]
+
+
+# ------------------------------------------------------------------------------- steps
+def test_the_schedule_advances_once_per_batch(tmp_path):
+    config = small(epochs=3, warmup_fraction=0.0)
+    rates = [row["learning_rate"] for row in run_fit(tmp_path, config)["history"]]
+    assert rates == pytest.approx([safe_core.learning_rate(step, 9, config) for step in (2, 5, 8)])
+
+
+def rates_of_groups(config, monkeypatch, tmp_path):
+    """[{is a tower: rate}] of every optimiser step."""
+    seen = []
+    step = torch.optim.AdamW.step
+
+    def note(self, *arguments, **options):
+        seen.append({group["tower"]: group["lr"] for group in self.param_groups})
+        return step(self, *arguments, **options)
+
+    monkeypatch.setattr(torch.optim.AdamW, "step", note)
+    run_fit(tmp_path, config)
+    return seen
+
+
+def test_towers_learn_at_their_own_rate(tmp_path, monkeypatch):
+    config = small(epochs=1, tower_lr_scale=0.25)
+    seen = rates_of_groups(config, monkeypatch, tmp_path)
+    expected = [safe_core.learning_rate(step, 3, config) for step in range(3)]
+    assert [rates[False] for rates in seen] == pytest.approx(expected)
+    assert [rates[True] for rates in seen] == pytest.approx([0.25 * rate for rate in expected])
+
+
+@pytest.mark.parametrize("clip_norm_of", ["all", "fusion"])
+def test_gradients_of_what_is_clipped_have_the_norm_that_is_asked_for(
+    tmp_path, monkeypatch, clip_norm_of
+):
+    norms = []
+    step = torch.optim.AdamW.step
+
+    def note(self, *arguments, **options):
+        gradients = [
+            p.grad
+            for g in self.param_groups
+            if g["clipped"]
+            for p in g["params"]
+            if p.grad is not None
+        ]
+        norms.append(torch.stack([g.norm() for g in gradients]).norm().item())
+        others = [g for g in self.param_groups if not g["clipped"]]
+        assert bool(others) == (clip_norm_of == "fusion")
+        return step(self, *arguments, **options)
+
+    monkeypatch.setattr(torch.optim.AdamW, "step", note)
+    run_fit(tmp_path, small(epochs=1, clip_norm=0.01, clip_norm_of=clip_norm_of))
+    assert norms == pytest.approx([0.01] * 3, rel=1e-3)
+
+
+def test_every_step_is_told(tmp_path):
+    told = []
+    result = run_fit(tmp_path, small(epochs=2), on_step=lambda *step: told.append(step))
+    assert [step[:3] for step in told] == [(e, i, 3) for e in range(2) for i in (1, 2, 3)]
+    means = [sum(step[3] for step in told if step[0] == epoch) / 3 for epoch in range(2)]
+    assert [row["train_loss"] for row in result["history"]] == pytest.approx(means)
+
+
+def test_training_happens_in_training_mode_and_each_epoch_anew(tmp_path):
+    modes = []
+
+    class Watched(Clips):
+        def __getitem__(self, i):
+            return super().__getitem__(i)
+
+    original = SAFE.forward
+
+    def forward(self, *inputs):
+        modes.append(self.training)
+        return original(self, *inputs)
+
+    SAFE.forward = forward
+    try:
+        run_fit(tmp_path, small(epochs=2), train=Watched(12))
+    finally:
+        SAFE.forward = original
+    evaluation = [False, False]  # five clips in batches of four
+    assert modes == 2 * ([True] * 3 + evaluation) + [False, False]
+
+
+def test_a_small_set_is_learned_completely(tmp_path):
+    train = Clips(12)
+    config = small(epochs=10, pretrained=True, learning_rate=1e-3)
+    about = {"sentences": SENTENCES, "class_names": NAMES, "out_dir": tmp_path}
+    assert fit(config, train, train, train, **about)["test"]["top1"] == 100
+
+
+class Logged(Clips):
+    """Clips that note which of them are read, and in which epoch."""
+
+    def __init__(self, count):
+        super().__init__(count)
+        self.visited = []
+
+    def __getitem__(self, i):
+        self.visited.append((self.epoch, int(i)))
+        return super().__getitem__(i)
+
+
+def test_every_epoch_visits_each_clip_once_in_a_new_order(tmp_path):
+    train = Logged(12)
+    run_fit(tmp_path, small(epochs=2), train=train)
+    orders = [[i for epoch, i in train.visited if epoch == e] for e in (0, 1)]
+    assert sorted(orders[0]) == sorted(orders[1]) == list(range(12)) and orders[0] != orders[1]
+
+
+def test_the_rest_of_an_epoch_that_fills_no_batch_is_left_out(tmp_path):
+    train = Logged(14)
+    run_fit(tmp_path, small(epochs=1), train=train)
+    assert len(train.visited) == len(set(train.visited)) == 12
+
+
+def test_seed_decides_the_run(tmp_path):
+    seeds = (0, 0, 1)
+    a, b, c = (
+        run_fit(tmp_path / str(i), small(epochs=1, seed=seed))["log_probs"]
+        for i, seed in enumerate(seeds)
+    )
+    assert torch.equal(a, b) and not torch.equal(a, c)
+
+
+def test_divergence_stops_and_keeps_the_last_epoch(tmp_path, monkeypatch):
+    original, calls = safe_core.learning_rate, []
+
+    def explode(step, steps, config):
+        calls.append(step)
+        return original(step, steps, config) if len(calls) < 5 else float("nan")
+
+    monkeypatch.setattr(safe_core, "learning_rate", explode)
+    with pytest.raises(FloatingPointError, match="epoch 2.*lower learning_rate"):
+        run_fit(tmp_path)
+    assert len(load_checkpoint(tmp_path / "last.safetensors")[1]["history"]) == 1
+
+
+def test_too_few_clips_for_a_batch_is_an_error(tmp_path):
+    with pytest.raises(ValueError, match="batch_size=4.*3 training clips"):
+        run_fit(tmp_path, train=Clips(3))
+    run_fit(tmp_path, small(epochs=1), train=Clips(4))
+
+
+def test_a_result_says_what_was_trained(tmp_path):
+    config = small(epochs=1)
+    result = run_fit(tmp_path, config)
+    trained = sum(p.numel() for p in SAFE(config, SENTENCES).parameters() if p.requires_grad)
+    assert (result["trained_parameters"], result["processes"]) == (trained, 1)
+    assert result["test"] == safe_core.accuracy(result["log_probs"], Clips(7).labels)
+    assert result["history"][0]["seconds"] > 0
+
+
+# ------------------------------------------------------------------------------- best epoch
+def scripted(monkeypatch, scores, chooser_length):
+    """Gives the split of this length these top-1 accuracies; notes the length of all scored."""
+    original, seen, scores = safe_core.accuracy, [], iter(scores)
+
+    def accuracy(log_probs, labels):
+        seen.append(len(labels))
+        result = original(log_probs, labels)
+        return result | {"top1": next(scores)} if len(labels) == chooser_length else result
+
+    monkeypatch.setattr(safe_core, "accuracy", accuracy)
+    return seen
+
+
+def test_the_epoch_is_chosen_by_validation_and_tested_once(tmp_path, monkeypatch):
+    seen = scripted(monkeypatch, [40.0, 60.0, 60.0], chooser_length=5)
+    config = small(epochs=3)
+    result = run_fit(tmp_path, config)
+    assert seen == [5, 5, 5, 7] and result["best_epoch"] == 2  # the earliest of equals
+    assert [row["val_top1"] for row in result["history"]] == [40, 60, 60]
+    model, about = load_model(tmp_path / "best.safetensors")
+    assert len(about["history"]) == 2
+    expected = result["log_probs"]
+    torch.testing.assert_close(predict(model, Clips(7), config), expected, atol=1e-5, rtol=1e-4)
+
+
+def test_as_released_the_test_set_chooses_the_epoch(tmp_path, monkeypatch):
+    seen = scripted(monkeypatch, [40.0, 60.0, 50.0, 60.0], chooser_length=7)
+    result = run_fit(tmp_path, small(select_on="test"))
+    assert seen == [7] * 4 and result["best_epoch"] == 2
+    assert [row["test_top1"] for row in result["history"]] == [40, 60, 50]
+
+
+def test_without_a_validation_split_the_last_epoch_counts(tmp_path):
+    config = small(epochs=2)
+    about = {"sentences": SENTENCES, "class_names": NAMES, "out_dir": tmp_path}
+    result = fit(config, Clips(12), Clips(0), Clips(7), **about)
+    assert result["best_epoch"] == 2 and "val_top1" not in result["history"][0]
+
+
+# ------------------------------------------------------------------------------- resume
+class Killed(Exception):
+    pass
+
+
+def test_resume_continues_bit_for_bit(tmp_path):
+    config = small(dropout=0.2, prompt_context=2, freeze_text=False)
+    whole = run_fit(tmp_path / "whole", config)
+
+    def kill(epoch, step, steps, loss):
+        if epoch == 2 and step == 2:
+            raise Killed
+
+    with pytest.raises(Killed):
+        run_fit(tmp_path / "parts", config, on_step=kill)
+    parts = run_fit(tmp_path / "parts", config, resume=True)
+    for name in ("last", "best"):
+        files = [tmp_path / run / f"{name}.safetensors" for run in ("whole", "parts")]
+        a, b = map(safetensors.torch.load_file, files)
+        assert a.keys() == b.keys() and all(torch.equal(a[k], b[k]) for k in a)
+    assert torch.equal(whole["log_probs"], parts["log_probs"])
+    assert without_time(whole["history"]) == without_time(parts["history"])
+
+
+def test_resume_without_a_checkpoint_starts(tmp_path):
+    assert len(run_fit(tmp_path, small(epochs=1), resume=True)["history"]) == 1
+
+
+def test_resume_of_a_finished_run_gives_its_answers_again(tmp_path):
+    first = run_fit(tmp_path, small(epochs=1))
+    again = run_fit(tmp_path, small(epochs=1), resume=True)
+    assert torch.equal(first["log_probs"], again["log_probs"])
+    assert first["history"] == again["history"]
+
+
+def test_resume_with_another_configuration_is_refused(tmp_path):
+    run_fit(tmp_path, small(epochs=1))
+    with pytest.raises(ValueError, match="another epochs, weight_decay; resume"):
+        run_fit(tmp_path, small(epochs=2, weight_decay=0.1), resume=True)
+    run_fit(tmp_path, small(epochs=1, workers=1), resume=True)
+
+
+def test_a_run_is_never_overwritten(tmp_path):
+    run_fit(tmp_path, small(epochs=1))
+    before = (tmp_path / "last.safetensors").read_bytes()
+    with pytest.raises(FileExistsError, match="resume=True or choose another"):
+        run_fit(tmp_path, small(epochs=1, seed=1))
+    assert (tmp_path / "last.safetensors").read_bytes() == before
+
+
+# ------------------------------------------------------------------------------- checkpoints
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """The folder of a finished run of one epoch."""
+    folder = tmp_path_factory.mktemp("run")
+    run_fit(folder, small(epochs=1))
+    return folder
+
+
+def test_checkpoint_is_readable_beside_its_tensors(trained):
+    about = json.loads((trained / "best.json").read_text())
+    assert about["class_names"] == NAMES and about["sentences"] == SENTENCES
+    assert about["config"]["epochs"] == 1 and len(about["history"]) == 1
+    assert not list(trained.glob("*.partial"))
+
+
+def test_the_best_epoch_holds_the_model_and_the_last_the_optimiser_too(trained):
+    best, _ = load_checkpoint(trained / "best.safetensors")
+    last, _ = load_checkpoint(trained / "last.safetensors")
+    assert set(best) == set(SAFE(small(), SENTENCES).state_dict())
+    assert any(key.startswith("optimizer.0.") for key in last) and set(best) < set(last)
+
+
+def test_a_model_comes_back_without_its_weights_being_fetched(trained, monkeypatch):
+    def fetch(*arguments, **options):
+        raise AssertionError("weights were asked for")
+
+    monkeypatch.setattr(safetensors.torch, "load_file", fetch)
+    model, about = load_model(trained / "best.safetensors")
+    assert not model.training and model.config.pretrained is False and about["class_names"] == NAMES
+
+
+def test_a_checkpoint_of_another_fusion_needs_its_class(tmp_path):
+    fields = {"joint_block": True, "epochs": 1}
+    run_fit(tmp_path, small(**fields), fusion=released.OneStepFusion)
+    with pytest.raises(ValueError, match="Fusion computes joint_block=False only"):
+        load_model(tmp_path / "best.safetensors")
+    model, _ = released.load_model(tmp_path / "best.safetensors")
+    assert isinstance(model.fusion, released.OneStepFusion)
+
+
+def test_wrong_files_are_refused_by_name(tmp_path):
+    class Evil:
+        def __reduce__(self):
+            return Path.touch, (tmp_path / "executed",)
+
+    (tmp_path / "evil.safetensors").write_bytes(pickle.dumps(Evil()))
+    (tmp_path / "empty.safetensors").write_bytes(b"")
+    safetensors.torch.save_file({"x": torch.zeros(1)}, tmp_path / "foreign.safetensors")
+    for name in ("evil", "empty", "foreign"):
+        with pytest.raises(ValueError, match=f"{name}.safetensors: not a checkpoint of this proj"):
+            load_checkpoint(tmp_path / f"{name}.safetensors")
+    assert not (tmp_path / "executed").exists()
+    with pytest.raises(FileNotFoundError, match="missing.safetensors: no such checkpoint"):
+        load_checkpoint(tmp_path / "missing.safetensors")
+
+
+def test_truncated_checkpoint_is_refused(trained, tmp_path):
+    data = (trained / "best.safetensors").read_bytes()
+    (tmp_path / "cut.safetensors").write_bytes(data[: len(data) // 2])
+    with pytest.raises(ValueError, match="cut.safetensors: not a checkpoint"):
+        load_checkpoint(tmp_path / "cut.safetensors")
+
+
+def test_class_count_must_agree(trained):
+    assert load_model(trained / "best.safetensors", num_classes=3)
+    with pytest.raises(ValueError, match="trained for 3 classes, the data have 24"):
+        load_model(trained / "best.safetensors", num_classes=24)
+
+
+def test_failed_write_leaves_the_old_file(tmp_path):
+    path = tmp_path / "file"
+    path.write_text("old")
+
+    def fail(partial):
+        partial.write_text("half")
+        raise OSError("disk full")
+
+    with pytest.raises(OSError, match="disk full"):
+        safe_core.write_atomically(path, fail)
+    assert path.read_text() == "old"

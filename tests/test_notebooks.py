@@ -1,0 +1,297 @@
+"""What notebooks have in common: tables, notes, the parts of a study's page, and execution."""
+
+import nbformat
+import pandas as pd
+import pytest
+from bs4 import BeautifulSoup
+from conftest import ROOT
+from made_runs import made_run, of_accuracies
+
+import safe_core
+from safe_companion import claims, effects, notebooks, prompts, studies
+
+# ---------------------------------------------------------------- tables
+
+
+def read(html):
+    """{(row, column): (text, style)} of a table's cells, its heads and its rows' names."""
+    soup = BeautifulSoup(html, "html.parser")
+    styles = {}
+    for block in soup.style.string.split("}"):
+        if "{" in block:
+            where, what = block.split("{")
+            for selector in where.split(","):
+                styles[selector.strip().lstrip("#")] = " ".join(what.split())
+    heads = [cell.text for cell in soup.thead.tr.find_all("th")][1:]
+    cells = {}
+    for line in soup.tbody.find_all("tr"):
+        row = line.th.text
+        for head, cell in zip(heads, line.find_all("td"), strict=True):
+            cells[row, head] = (cell.text, styles.get(cell.get("id"), ""))
+    return cells, heads
+
+
+def two_rows():
+    return pd.DataFrame(
+        {
+            "paper": [58.2, 55.8],
+            "ours": [84.04, float("nan")],
+            "difference": [1.26, float("nan")],
+            "verdict": ["same direction", "not run: needs PokerEvent"],
+            "note": ["x", "y"],
+        },
+        index=["all", "less"],
+    )
+
+
+def test_a_table_tells_the_papers_numbers_from_ours_and_greys_what_was_not_run():
+    cells, heads = read(notebooks.show(two_rows(), origin="sample").data)
+    assert heads == ["paper", "here (sample)", "difference", "verdict", "note"]
+    texts = {place: text for place, (text, _) in cells.items()}
+    assert texts["all", "paper"] == "58.20" and texts["all", "here (sample)"] == "84.0"
+    assert texts["all", "difference"] == "+1.3" and texts["less", "difference"] == "–"
+    for (row, column), (_, style) in cells.items():
+        assert ("italic" in style and "222,143,5" in style) == (column == "paper")
+        assert ("bold" in style) == (column == "here (sample)")
+        grey = "rgb(128,128,128)" in style
+        assert grey == (row == "less" and column != "paper")
+
+
+def test_columns_can_be_chosen_and_formatted():
+    table = pd.DataFrame({"minutes": [1.234], "paper [ms]": [94.0], "ours": [5.0]}, index=["a"])
+    shown = notebooks.show(table, paper=["paper [ms]"], ours=["minutes"], minutes="{:.2f}")
+    cells, _ = read(shown.data)
+    assert cells["a", "minutes"][0] == "1.23" and "bold" in cells["a", "minutes"][1]
+    assert "italic" in cells["a", "paper [ms]"][1] and "bold" not in cells["a", "ours"][1]
+
+
+def test_names_and_cells_are_text():
+    evil = "<b>&'\""
+    table = pd.DataFrame({evil: [evil], "ours": [1.0]}, index=pd.Index([evil], name=evil))
+    table.columns.name = evil
+    html = notebooks.show(table, paper=[evil]).data
+    assert "<b>" not in html and html.count("&lt;b&gt;&amp;") == 5
+    assert "italic" in html
+    deep = pd.DataFrame({"a": [1]}, index=pd.MultiIndex.from_tuples([(evil, evil)]))
+    assert "<b>" not in notebooks.show(deep).data
+
+
+def test_the_same_table_gives_the_same_html():
+    table = claims.beside_paper({}, "Table 4")
+    first, second = (notebooks.show(table).data for _ in range(2))
+    assert first == second and "not run: needs PokerEvent" in first and "58.20" in first
+    assert "#T_" in first and first != notebooks.show(table.iloc[:3]).data
+
+
+def test_differences_in_words():
+    found = {
+        "all components": of_accuracies(84, 84, 84),
+        "no cross-attention": of_accuracies(60, 60, 60),
+    }
+    table = claims.beside_paper(found, "Table 4")
+    half = table["± difference"]["no cross-attention"]
+    assert notebooks.in_words(table) == (
+        f"- no cross-attention: -2.4 points in the paper, -24.0 ± {half:.1f} here: same direction."
+    )
+
+
+# ---------------------------------------------------------------- a study on a page
+
+
+@pytest.fixture
+def shown(monkeypatch):
+    """[(Markdown text, metadata)] of what is displayed."""
+    found = []
+    monkeypatch.setattr(
+        notebooks, "display", lambda what, metadata: found.append((what.data, metadata))
+    )
+    return found
+
+
+def test_a_note_counts_the_runs_and_the_rows_that_have_some(shown):
+    found = {"full": of_accuracies(84, 85), "less": of_accuracies(60, 61)}
+    notebooks.origin_note("table4", found, dataset="pokerevent")
+    ((text, metadata),) = shown
+    assert text.startswith("**Sample data**") and text.endswith("(pokerevent). 4 runs of 2 rows.")
+    made = "results/sample/pokerevent/made/seed"
+    assert metadata == {"records": [f"{made}0", f"{made}1"] * 2}
+
+
+def test_a_note_says_what_was_not_run_and_how_to_run_it(shown):
+    found = {"full": of_accuracies(84), "one": [], "two": []}
+    notebooks.origin_note("table4", found, dataset="pokerevent")
+    assert "1 run of 1 row." in shown[0][0]
+    assert "Not run: one; two. `make table4` trains them." in shown[0][0]
+    notebooks.origin_note("table4", found, dataset="hardvs")  # no sweep runs it on this sample
+    assert "Not run: one; two. `-p rerun True` trains them." in shown[1][0]
+    notebooks.origin_note("table4", found, dataset="hardvs", data_root="/data")
+    assert shown[2][0].startswith("**Real data** (hardvs).") and "`make table4`" in shown[2][0]
+
+
+def test_a_note_warns_of_rows_with_other_seeds_and_never_of_the_code(shown):
+    alike = {"full": of_accuracies(84, 85), "less": of_accuracies(60, 61), "none": []}
+    notebooks.origin_note("fig4", alike, dataset="hardvs")
+    apart = {"full": of_accuracies(84, 85), "less": of_accuracies(60)}
+    for run in apart["full"]:
+        run["behaviour"] = {"clips": 0}
+    notebooks.origin_note("fig4", apart, dataset="hardvs")
+    assert "Rows differ in their number of seeds" not in shown[0][0]
+    assert "Rows differ in their number of seeds" in shown[1][0]
+    assert "older" not in shown[1][0]
+
+
+def opened(found, *, name="ablation_no_text", data_root=None):
+    rows = studies.studies("pokerevent", "sample")[name]
+    found = dict(zip(rows, found, strict=True))
+    return notebooks.Opened(name, "pokerevent", data_root, None, rows, found)
+
+
+def with_groups(seed, correct):
+    return made_run(seed, correct, condition=["dark", "none"] * 2, label=[0, 0, 1, 1])
+
+
+FULL = [with_groups(seed, [1, 1, 1, 1]) for seed in range(3)]
+LESS = [with_groups(seed, [0, 1, 1, 0]) for seed in range(3)]
+
+
+def test_a_study_is_opened_by_its_name(shown, monkeypatch):
+    asked = {}
+
+    def study(rows, **options):
+        asked.update(options)
+        return {row: of_accuracies(50) for row in rows}
+
+    monkeypatch.setattr(notebooks, "study", study)
+    options = {"dataset": "hardvs", "data_root": "/data", "preset": "sample"}
+    page = notebooks.open_study("fig4", **options, seeds=2, rerun=True)
+    assert asked == options | {"seeds": 2, "rerun": True}
+    assert list(page.rows) == ["template", "+ rewritten prompts", "+ AFE"] == list(page.found)
+    assert page.rows["+ rewritten prompts"] == {"prompt_file": "book/prompts/hardvs.json"}
+    assert (page.origin, page.baseline, page.complete) == ("real", "template", True)
+    assert (page.name, page.dataset, page.data_root, page.preset) == ("fig4", *options.values())
+    assert shown[0][0].startswith("**Real data** (hardvs). 3 runs of 3 rows.")
+    assert page.effects.equals(effects.effect_table(page.found, baseline="template"))
+
+
+def test_parameters_are_counted_by_part():
+    table = notebooks.parameter_counts(opened([[], []]))
+    cells, heads = read(table.data)
+    assert heads == ["vision", "fusion", "all"]
+    config = safe_core.configure(dataset="pokerevent", event_windows="afe", use_text=False)
+    names = [f"class {i}" for i in range(len(studies.datasets.class_names("pokerevent", None)))]
+    model = safe_core.SAFE(config, prompts.prompt_sentences(names, config))
+    for part, module in (("vision", model.vision), ("fusion", model.fusion), ("all", model)):
+        count = sum(p.numel() for p in module.parameters())
+        assert cells["without text", part][0] == f"{count:,}"
+    whole = [int(cells[row, "all"][0].replace(",", "")) for row in ("with text", "without text")]
+    assert whole[0] > whole[1]
+
+
+def test_claims_stand_before_our_differences():
+    page = opened([FULL, LESS])
+    text = notebooks.claims_and_differences(page, ["t4-no-sci", "s45-sci-after"]).data
+    half = page.effects["± difference"]["without text"]
+    assert text.splitlines() == [
+        "- The paper, Table 4: -1.6 points (58.2 to 56.6), without semantic category information "
+        "(no text).",
+        "- The paper, Section 4.5: -0.4 points (57.0 to 56.6), sentence on removing SCI: after.",
+        f"- Here (sample of pokerevent), without text: -50.0 ± {half:.1f} points over 3 pairs of "
+        "runs: no measurable effect.",
+    ]
+    alone = notebooks.claims_and_differences(opened([FULL, []]), ["t4-no-sci"]).data
+    assert len(alone.splitlines()) == 1
+
+
+def test_parts_of_a_page_break_the_study_down(monkeypatch, tmp_path):
+    drawn = []
+
+    def show_breakdown(table, *, title, names=None):
+        drawn.append((table.difference["without text"].to_dict(), title, names))
+        return "figure"
+
+    monkeypatch.setattr(notebooks, "show_breakdown", show_breakdown)
+    page = opened([FULL, LESS])
+    assert notebooks.by_class(page) == notebooks.by_condition(page) == "figure"
+    by_class, by_condition = drawn
+    assert by_class[0] == {0: -50, 1: -50} and by_condition[0] == {"dark": -50, "none": -50}
+    assert by_class[1] == "Per class, sample of pokerevent" and by_class[2][21] == "Sea turtle"
+    assert by_condition[1] == "Per condition, sample"
+
+    truth = pd.DataFrame({"illumination": [0.5, 0.5, 0.005, 0.5]}, index=["r0", "r1", "r2", "r3"])
+    truth.rename_axis("sample").to_csv(tmp_path / "ground_truth.csv")
+    splits = type("Splits", (), {"root": tmp_path})
+    monkeypatch.setattr(notebooks.datasets, "open_dataset", lambda config: splits)
+    assert notebooks.by_light(page) == "figure"
+    assert drawn[2][0] == pytest.approx({"0.001 to 0.01": 0, "> 0.1": -200 / 3})
+
+
+@pytest.mark.parametrize(
+    ("part", "data_root", "drawn"),
+    [
+        (notebooks.by_class, "/data", True),
+        (notebooks.by_light, "/data", False),
+        (notebooks.by_condition, "/data", False),
+    ],
+)
+def test_only_the_sample_knows_light_and_conditions(monkeypatch, part, data_root, drawn):
+    monkeypatch.setattr(notebooks, "show_breakdown", lambda *_, **__: "figure")
+    monkeypatch.setattr(notebooks.datasets, "class_names", lambda *_: ["a", "b"])
+    assert (part(opened([FULL, LESS], data_root=data_root)) == "figure") == drawn
+    assert part(opened([FULL, []])) is None  # nothing to compare
+
+
+# ---------------------------------------------------------------- progress
+
+
+def test_progress_counts_steps_over_all_epochs_and_leaves_nothing(monkeypatch):
+    cleared = []
+    monkeypatch.setattr(notebooks, "clear_output", lambda: cleared.append(True))
+    progress = notebooks.Progress(epochs=3)
+    progress.close()  # before anything was trained
+    for step in (3, 4):  # a run that is resumed in its second epoch
+        progress(1, step, 10, 0.5)
+    assert (progress.bar.initial, progress.bar.n, progress.bar.total) == (12, 14, 30)
+    assert progress.bar.desc.startswith("epoch 2 of 3") and "loss 0.500" in str(progress.bar)
+    assert not cleared
+    progress.close()
+    assert cleared == [True]
+
+
+# ---------------------------------------------------------------- execution
+
+
+def test_a_notebook_is_executed_in_place_and_says_how(tmp_path):
+    path = tmp_path / "page.ipynb"
+    sources = [
+        "from IPython.display import Markdown, display",
+        "display(Markdown('a'), metadata={'records': ['results/r']})",
+    ]
+    cells = [nbformat.v4.new_code_cell(text) for text in sources]
+    nbformat.write(nbformat.v4.new_notebook(cells=cells), path)
+    notebooks.execute(path)
+    notebook = nbformat.read(path, 4)
+    assert [cell.execution_count for cell in notebook.cells] == [1, 2]
+    assert "papermill" not in notebook.metadata and notebook.cells[0].metadata == {"tags": []}
+    made = notebook.metadata.safe
+    assert made.records == ["results/r"] and made.versions.torch and made.cpu and made.cores
+    assert "records" not in notebook.cells[1].outputs[0].metadata
+    assert sorted(tmp_path.iterdir()) == [path]
+    before = path.read_bytes()
+    notebook.cells.append(nbformat.v4.new_code_cell("1 / 0"))
+    nbformat.write(notebook, path)
+    broken = path.read_bytes()
+    with pytest.raises(Exception, match="ZeroDivisionError"):
+        notebooks.execute(path)
+    assert path.read_bytes() == broken != before and sorted(tmp_path.iterdir()) == [path]
+
+
+def test_notebooks_are_found_by_first_word():
+    found = notebooks.notebooks(["table4", "attention"])
+    assert [path.stem for path in found] == ["attention", "table4_components"]
+    every = {path.stem for path in notebooks.notebooks()}
+    assert every | set(notebooks.TRAINING) == {p.stem for p in (ROOT / "notebooks").glob("*.ipynb")}
+    assert not every & set(notebooks.TRAINING)
+    with pytest.raises(ValueError, match="no notebook table9: choose from ablation_no_cross_"):
+        notebooks.notebooks(["table4", "table9"])
+    for name in {name for names in studies.SWEPT.values() for name in names}:
+        assert len(notebooks.notebooks([name])) == 1

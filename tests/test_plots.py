@@ -1,0 +1,416 @@
+"""The pictures hold the numbers that they are given: read back from the axes, not looked at."""
+
+from types import SimpleNamespace
+
+import matplotlib
+import numpy as np
+import pandas as pd
+import pytest
+from made_runs import made_run, of_accuracies
+from matplotlib import pyplot as plt
+from matplotlib.colors import to_hex, to_rgb
+from matplotlib.container import BarContainer, ErrorbarContainer
+
+from safe_companion import claims, effects, plots, study_plots
+from safe_companion.events import EVENT_DTYPE, event_image
+
+matplotlib.use("Agg")
+
+
+@pytest.fixture(autouse=True)
+def no_figures_left():
+    yield
+    plt.close("all")
+
+
+def names_at(axis_labels, positions):
+    return dict(
+        zip(np.round(positions, 6).tolist(), [t.get_text() for t in axis_labels], strict=True)
+    )
+
+
+def y_names(ax):
+    """{position: name} of the ticks on the y axis."""
+    return names_at(ax.get_yticklabels(), ax.get_yticks())
+
+
+def error_bars(ax, vertical=False):
+    """[(x, y, low, high, colour)]: every point with the ends of its interval."""
+    points = []
+    for container in ax.containers:
+        if not isinstance(container, ErrorbarContainer):
+            continue
+        line, _, bars = container.lines
+        segments = bars[0].get_segments() if bars else []
+        for i, (x, y) in enumerate(zip(*line.get_data(), strict=True)):
+            ends = segments[i][:, 1 if vertical else 0] if len(segments) else (np.nan, np.nan)
+            points.append((x, y, *ends, to_hex(line.get_color())))
+    return points
+
+
+def legend_of(owner):
+    """{text: colour} of a legend's lines."""
+    (legend,) = [owner.get_legend()] if hasattr(owner, "get_legend") else owner.legends
+    texts = [text.get_text() for text in legend.get_texts()]
+    handles = legend.legend_handles
+    colours = []
+    for handle in handles:
+        line = handle if hasattr(handle, "get_color") else handle.lines[0]
+        colours.append(to_hex(line.get_color()))
+    return dict(zip(texts, colours, strict=True))
+
+
+OURS, PAPER, GREY = to_hex(plots.EVENT), to_hex(plots.RGB), to_hex(study_plots.GREY)
+
+# ---------------------------------------------------------------- recordings and clips
+
+
+def gradient(value):
+    return np.full((3, 4, 4), value, np.uint8)
+
+
+def test_a_clip_is_a_row_of_frames_above_a_row_of_event_images():
+    clip = {
+        "event": np.stack([gradient(v) for v in (40, 50, 60)]),
+        "rgb": np.stack([gradient(v) for v in (10, 20, 30)]),
+        "label": 0,
+    }
+    fig = plots.show_clip(clip, "a title")
+    shown = [ax.images[0].get_array()[0, 0, 0] for ax in fig.axes]
+    assert shown == [10, 20, 30, 40, 50, 60]
+    assert [fig.axes[i].get_ylabel() for i in (0, 3)] == ["RGB frames", "event images"]
+    assert fig.get_suptitle() == "a title"
+    only = plots.show_clip({"event": clip["event"]})
+    assert [ax.get_ylabel() for ax in only.axes] == ["event images", "", ""]
+
+
+def test_chw_moves_the_colours_to_the_end():
+    image = np.arange(24).reshape(3, 2, 4)
+    assert plots.chw(image).shape == (2, 4, 3)
+    assert list(plots.chw(image)[1, 3]) == list(image[:, 1, 3])
+
+
+def test_an_event_cloud_has_time_and_place_and_the_colour_of_the_polarity():
+    rows = [(1, 2, 5_000, 1), (3, 4, 6_000, 0), (5, 6, 9_000, 1)]
+    fig = plots.show_event_cloud(np.array(rows, EVENT_DTYPE), (20, 10))
+    on, off = fig.axes[0].collections
+    ms, x, y = on._offsets3d
+    assert (list(ms), list(x), list(y)) == ([0, 4], [1, 5], [8, 4])  # y points up
+    assert [list(values) for values in off._offsets3d] == [[1], [3], [6]]
+    labels = [c.get_label() for c in (on, off)]
+    assert labels == ["ON (brighter)", "OFF (darker)"]
+    assert to_hex(on.get_facecolor()[0][:3]) == "#dc1e1e"
+    assert to_hex(off.get_facecolor()[0][:3]) == "#1e1ec8"
+
+
+def test_of_many_events_a_share_is_drawn():
+    events = np.zeros(500, EVENT_DTYPE)
+    events["t"] = np.arange(500) * 1000
+    fig = plots.show_event_cloud(events, (20, 10), most=100)
+    ms = np.concatenate([c._offsets3d[0] for c in fig.axes[0].collections])
+    assert len(ms) == 100 and len(set(ms)) == 100
+
+
+def test_the_sample_is_shown_by_the_first_draw_of_each_condition(monkeypatch):
+    causes = ["fast", "none", "none", "dark", "isoluminant", "slow", "dark"]
+
+    def simulate(dataset, label, stream):
+        index = stream.entropy[-1]
+        events = np.zeros(3, EVENT_DTYPE)
+        events["t"] = (5, 15, 25)  # the middle frame's event is the second
+        events["x"] = (0, 1, 2)
+        frames = np.stack([np.full((4, 4, 3), 10 * index + k, np.uint8) for k in range(3)])
+        return {
+            "events": events,
+            "frames": frames,
+            "frame_t": np.array([0, 10, 20]),
+            "truth": {"cause": causes[index]},
+        }
+
+    monkeypatch.setattr(plots.sample, "simulate", simulate)
+    fig = plots.sample_picture()
+    axes = np.array(fig.axes).reshape(4, 5)
+    titles = [ax.get_title() for ax in axes[0]]
+    assert titles[:2] == ["easy for both", "too dark for RGB"] and len(set(titles)) == 5
+    frames = [ax.images[0].get_array()[0, 0, 0] for ax in axes[0]]
+    assert frames == [11, 31, 1, 51, 41]  # the middle one of draws 1, 3, 0, 5, 4
+    middle = np.zeros(1, EVENT_DTYPE)
+    middle["x"] = 1
+    expected = plots.chw(event_image(middle, (4, 4), "authors"))
+    for ax in [*axes[1], *axes[3]]:
+        assert np.array_equal(ax.images[0].get_array(), expected)
+    assert (
+        axes[0, 0].get_ylabel().endswith("RGB frame") and axes[3, 0].get_ylabel() == "event image"
+    )
+
+
+# ---------------------------------------------------------------- one run
+
+
+def lines_of(ax):
+    """{label: (y values, colour)}."""
+    return {
+        line.get_label(): (list(line.get_ydata()), to_hex(line.get_color())) for line in ax.lines
+    }
+
+
+@pytest.mark.parametrize(("split", "name"), [("val", "validation"), ("test", "test (selecting)")])
+def test_learning_curves_have_each_metric_in_its_place(split, name):
+    history = [
+        {"epoch": 1, "train_loss": 3.0}
+        | {f"{split}_loss": 2.5, f"{split}_top1": 10.0, f"{split}_top5": 40.0},
+        {"epoch": 2, "train_loss": 2.0}
+        | {f"{split}_loss": 2.2, f"{split}_top1": 20.0, f"{split}_top5": 60.0},
+    ]
+    fig = plots.learning_curves(history, best_epoch=2)
+    left, right = fig.axes
+    assert lines_of(left) == {"training": ([3, 2], OURS), name: ([2.5, 2.2], PAPER)}
+    accuracy = lines_of(right)
+    assert accuracy[f"{name} top-1"][0] == [10, 20] and accuracy[f"{name} top-5"][0] == [40, 60]
+    (marked,) = [line for line in right.lines if line.get_label() == "chosen epoch"]
+    assert set(marked.get_xdata()) == {2}
+    assert (left.get_title(), right.get_title()) == ("loss", "accuracy")
+    assert list(left.lines[0].get_xdata()) == [1, 2]
+
+
+def test_learning_curves_without_validation_show_the_training_alone():
+    fig = plots.learning_curves([{"epoch": 1, "train_loss": 3.0}], best_epoch=1)
+    assert list(lines_of(fig.axes[0])) == ["training"] and not fig.axes[1].axison
+
+
+def class_table(counts):
+    """Predictions with {label: (right, all)}."""
+    rows = []
+    for label, (right, number) in counts.items():
+        rows += [{"label": label, "correct": i < right} for i in range(number)]
+    return pd.DataFrame(rows)
+
+
+def test_each_class_has_its_accuracy_and_wilson_interval_worst_first():
+    """By Wilson's formula: 8 of 10, say, may be 49.0 to 94.3 %."""
+    table = class_table({0: (8, 10), 1: (0, 5), 2: (3, 3)})
+    ax = plots.per_class(table, ["fan", "whale", "ace"]).axes[0]
+    (bars,) = [c for c in ax.containers if isinstance(c, BarContainer)]
+    widths = [bar.get_width() for bar in bars]
+    names = y_names(ax)
+    assert [names[i] for i in range(3)] == ["whale", "fan", "ace"]
+    assert widths == pytest.approx([0, 80, 100])
+    (segments,) = [c.get_segments() for c in ax.collections]
+    ends = [tuple(segment[:, 0]) for segment in segments]
+    expected = [(0, 43.45), (49.02, 94.33), (43.85, 100)]
+    assert np.array(ends) == pytest.approx(np.array(expected), abs=0.01)
+    (average,) = [line for line in ax.lines if line.get_label() == "all classes"]
+    assert average.get_xdata()[0] == pytest.approx(100 * 11 / 18)
+
+
+def test_of_many_classes_the_twenty_worst_and_best_are_shown():
+    counts = {label: (label, 60) for label in range(60)}
+    ax = plots.per_class(class_table(counts), [f"class {label}" for label in range(60)]).axes[0]
+    names = [t.get_text() for t in ax.get_yticklabels()]
+    assert names == [f"class {label}" for label in [*range(20), *range(40, 60)]]
+    forty = plots.per_class(class_table({k: counts[k] for k in range(40)}), names * 2).axes[0]
+    assert len(forty.get_yticks()) == 40
+
+
+def test_a_confusion_matrix_has_the_true_classes_as_rows_of_100_percent():
+    """Class 0 is taken for class 1 once in four; class 2 is never predicted."""
+    table = pd.DataFrame({"label": [0, 0, 0, 0, 1, 2, 2], "class1": [0, 0, 0, 1, 1, 0, 1]})
+    table["correct"] = table.label == table.class1
+    fig = plots.confusion(table, ["fan", "whale", "ace"])
+    ax = fig.axes[0]
+    matrix = np.asarray(ax.collections[0].get_array()).reshape(3, 3)
+    assert matrix.tolist() == [[75, 25, 0], [0, 100, 0], [50, 50, 0]]
+    assert (ax.get_xlabel(), ax.get_ylabel()) == ("predicted", "true")
+    for labels in (ax.get_xticklabels(), ax.get_yticklabels()):
+        assert [t.get_text() for t in labels] == ["fan", "whale", "ace"]
+
+
+def test_of_many_classes_the_confusion_matrix_shows_the_most_confused():
+    label = np.repeat(np.arange(50), 4)
+    predicted = label.copy()
+    predicted[4 * 10 : 4 * 40] = 0  # classes 10 to 39 are always wrong
+    predicted[0] = 7  # and class 0 once
+    table = pd.DataFrame({"label": label, "class1": predicted, "correct": label == predicted})
+    ax = plots.confusion(table, [f"class {k}" for k in range(50)]).axes[0]
+    assert [t.get_text() for t in ax.get_yticklabels()] == [f"class {k}" for k in range(10, 40)]
+    assert not np.asarray(ax.collections[0].get_array()).any()  # class 0 is not shown
+
+
+def test_the_surest_answers_are_shown_right_ones_first():
+    top = [(1, 0.9), (0, 0.8), (1, 0.7), (0, 0.6)]  # the first class and its probability
+    table = pd.DataFrame({"label": [1, 1, 1, 0], "class1": [c for c, _ in top]})
+    table["p1"] = [p for _, p in top]
+    table["class2"], table["p2"] = 1 - table.class1, 0.1
+    table["correct"] = table.label == table.class1
+    clips = [{"rgb": np.stack([gradient(10 * i + k) for k in range(3)])} for i in range(4)]
+    splits = SimpleNamespace(test=clips, class_names=["fan", "whale"])
+    fig = plots.show_predictions(table, splits, count=2)
+    rows = np.array(fig.axes).reshape(3, 2)  # there is only one wrong answer
+    assert [ax.images[0].get_array()[0, 0, 0] for ax in rows[:, 0]] == [1, 21, 11]
+    assert [ax.get_title("left") for ax in rows[:, 1]] == ["right", "right", "wrong"]
+    assert [ax.get_title("left") for ax in rows[:, 0]] == ["whale", "whale", "whale"]
+    wrong = rows[2, 1]
+    assert [bar.get_width() for bar in wrong.patches] == pytest.approx([80, 10])
+    assert [text.get_text() for text in wrong.texts] == ["fan", "whale"]
+    colours = [to_hex(bar.get_facecolor()[:3]) for bar in wrong.patches]
+    assert colours == [to_hex("0.7"), OURS]  # the true class is blue
+
+
+# ---------------------------------------------------------------- studies
+
+
+def test_a_study_shows_each_rows_difference_and_colours_what_is_measurable():
+    table = pd.DataFrame(
+        {
+            "difference": [np.nan, 3.0, -4.0, 1.0],
+            "± difference": [np.nan, 1.0, 2.0, 5.0],
+            "±": 0.1,
+            "effect": [np.nan, "better", "worse", "no measurable effect"],
+        },
+        index=["full", "up", "down", "flat"],
+    )
+    ax = study_plots.show_study(table, title="A study", origin="sample").axes[0]
+    names = y_names(ax)
+    found = {names[y]: (x, low, high, colour) for x, y, low, high, colour in error_bars(ax)}
+    assert found == {
+        "up": (3, 2, 4, OURS),
+        "down": (-4, -6, -2, PAPER),
+        "flat": (1, -4, 6, GREY),
+    }
+    assert max(names, key=float) == 2 and names[2] == "up"  # the first row on top
+    assert ax.get_title() == "A study (sample data)"
+
+
+def beside():
+    return pd.DataFrame(
+        {
+            "paper": [58.2, 55.8, 57.6, 56.2],
+            "paper difference": [np.nan, -2.4, -0.6, -2.0],
+            "ours": [84.0, 80.0, 83.5, np.nan],
+            "±": [1.0, 2.0, 3.0, np.nan],
+            "difference": [np.nan, -4.0, -0.5, np.nan],
+            "± difference": [np.nan, 1.5, 2.5, np.nan],
+        },
+        index=["all", "no cross-attention", "no rewriting", "no self-attention"],
+    )
+
+
+def test_differences_are_shown_beside_those_of_the_paper():
+    fig = study_plots.show_beside(beside(), title="A table", origin="sample", dataset="hardvs")
+    ax = fig.axes[0]
+    names = y_names(ax)
+    diamonds = [line for line in ax.lines if line.get_marker() == "D"]
+    papers = {
+        names[round(y - 0.16, 6)]: x
+        for line in diamonds
+        for x, y in zip(*line.get_data(), strict=True)
+    }
+    expected = {"no cross-attention": -2.4, "no rewriting": -0.6, "no self-attention": -2.0}
+    assert papers == expected and {to_hex(d.get_color()) for d in diamonds} == {PAPER}
+    ours = {names[round(y + 0.16, 6)]: rest for x, y, *rest in error_bars(ax)}
+    assert ours == {
+        "no cross-attention": [-5.5, -2.5, OURS],
+        "no rewriting": [-3, 2, GREY],
+    }
+    assert legend_of(ax) == {
+        "paper (PokerEvent, one run)": PAPER,
+        "here (sample of hardvs), 95 % interval": OURS,
+        "here, interval holds zero": GREY,
+    }
+    assert names[2] == "no cross-attention"
+
+
+def test_accuracies_of_the_paper_and_ours_stand_in_panels_of_their_own():
+    table = beside()
+    kept = {"origin": "sample", "dataset": "hardvs", "paper": "pokerevent"}
+    left, right = study_plots.paper_and_ours(table, **kept).axes
+    assert left.get_title() == "paper, PokerEvent (one run each)"
+    assert right.get_title() == "here, sample of hardvs"
+    names = y_names(left)
+    assert [names[y] for y in (3, 2, 1, 0)] == list(table.index)
+    assert {names[y]: x for x, y, *_ in error_bars(left)} == table.paper.to_dict()
+    assert all(np.isnan(low) for _, _, low, _, _ in error_bars(left))
+    ours = {names[y]: (low, high, colour) for _, y, low, high, colour in error_bars(right)}
+    assert ours == {
+        "all": (83, 85, OURS),
+        "no cross-attention": (78, 82, OURS),
+        "no rewriting": (80.5, 86.5, OURS),
+    }
+    assert {colour for *_, colour in error_bars(left)} == {PAPER}
+
+
+def test_accuracies_over_numbers_stand_at_their_numbers():
+    kept = {"origin": "sample", "dataset": "hardvs", "x": [1, 3, 5, 7], "xlabel": "frames"}
+    left, right = study_plots.paper_and_ours(beside(), **kept).axes
+    assert {x: y for x, y, *_ in error_bars(left, True)} == {1: 58.2, 3: 55.8, 5: 57.6, 7: 56.2}
+    ours = {x: (y, low, high) for x, y, low, high, _ in error_bars(right, True)}
+    assert ours == {1: (84, 83, 85), 3: (80, 78, 82), 5: (83.5, 80.5, 86.5)}
+    assert left.get_xlabel() == right.get_xlabel() == "frames"
+
+
+def test_methods_are_shown_best_on_top_with_the_papers_numbers():
+    table = claims.beside_paper({"backbone=ViT-B/16": of_accuracies(99)}, "Table 2")
+    table.insert(0, "backbone", [f"net {i}" for i in range(len(table))])
+    ax = study_plots.show_methods(table).axes[0]
+    others, safe = ax.lines
+    assert (others.get_label(), safe.get_label()) == ("other methods (paper)", "SAFE (paper)")
+    names = y_names(ax)
+    shown = {names[y]: x for line in ax.lines for x, y in zip(*line.get_data(), strict=True)}
+    assert shown == {f"{name} ({row.backbone})": row.paper for name, row in table.iterrows()}
+    assert len(safe.get_xdata()) == 1 and safe.get_xdata()[0] == 58.15
+    assert names[len(table) - 1].startswith(table.paper.idxmax())
+
+
+def breakdown_of(groups, rows=("full", "less")):
+    """A breakdown by group; in the n-th group the first row is right n times in ten."""
+    found = {}
+    for i, row in enumerate(rows):
+        found[row] = []
+        for seed in range(2):
+            correct, group = [], []
+            for n, name in enumerate(groups):
+                right = max(n - i, 0)
+                correct += [1] * right + [0] * (10 - right)
+                group += [name] * 10
+            found[row].append(made_run(seed, correct, group=group))
+    return effects.breakdown(found, baseline=rows[0], by="group")
+
+
+def test_a_breakdown_shows_accuracies_left_and_paired_differences_right():
+    table = breakdown_of(["a", "b", "c"])
+    fig = study_plots.show_breakdown(table, title="By group", names={"a": "the first"})
+    left, right = fig.axes
+    names = y_names(left)
+    assert [names[y] for y in (2, 1, 0)] == ["the first (10)", "b (10)", "c (10)"]
+    offset = {"full": 0.065, "less": -0.065}
+    rows = {line.get_label(): line for line in left.lines}
+    assert set(rows) == {"full", "less"}
+    colours = {}
+    for row, line in rows.items():
+        places = np.round(line.get_ydata() - offset[row]).tolist()
+        assert places == [2, 1, 0]
+        assert list(line.get_xdata()) == list(table["top-1 [%]"][row])
+        colours[row] = to_hex(line.get_color())
+    assert legend_of(fig) == colours and len(set(colours.values())) == 2
+    bars = error_bars(right)
+    less = table.loc["less"]
+    assert [x for x, *_ in bars] == list(less.difference) == [0, -10, -10]
+    half = (
+        np.array([high for *_, high, _ in bars]) - np.array([low for _, _, low, *_ in bars])
+    ) / 2
+    assert half == pytest.approx(less["± difference"].to_numpy())
+    assert {colour for *_, colour in bars} == {colours["less"]}
+    assert right.get_xlabel().startswith("difference to full")
+    assert fig.get_suptitle() == "By group (number of test recordings)"
+
+
+def test_many_groups_are_in_order_of_the_baselines_accuracy_and_the_middle_is_left_out():
+    groups = list("jihgfedcba")  # the first is the hardest
+    fig = study_plots.show_breakdown(breakdown_of(groups), title="", most=6)
+    labels = [t.get_text() for t in fig.axes[0].get_yticklabels()]
+    assert labels == [f"{group} (10)" for group in groups[:3] + groups[-3:]]
+
+
+def test_the_two_colours_are_told_apart():
+    assert len({OURS, PAPER, GREY}) == 3
+    assert to_rgb(OURS)[2] > to_rgb(OURS)[0] and to_rgb(PAPER)[0] > to_rgb(PAPER)[2]

@@ -1,0 +1,161 @@
+"""The committed records and tables: they agree with each other, with the README and the sweep."""
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import open_clip
+import pytest
+from conftest import ROOT
+
+from safe_companion import claims, datasets, effects, paper, prompts, runs, studies
+from safe_core import Config, configure
+
+RESULTS = ROOT / "results"
+RECORDS = sorted(RESULTS.glob("*/*/*/seed*/record.json"))
+
+
+@pytest.mark.parametrize("file", RECORDS, ids=lambda f: str(f.parent.relative_to(RESULTS)))
+def test_a_record_lies_where_its_configuration_says_and_agrees_with_its_predictions(file):
+    record = runs.load_run(file.parent)
+    assert runs.Place.of(Config(**record["config"])).committed == file.parent
+    assert record["data"]["origin"] == file.relative_to(RESULTS).parts[0]
+    table = record["predictions"]
+    assert 100 * table.correct.mean() == pytest.approx(record["test"]["top1"], abs=1e-3)
+    assert (table.correct == (table.label == table.class1)).all()
+    assert len(table) == record["data"]["test"] and record["commit"] and record["behaviour"]
+
+
+def test_records_of_one_data_set_are_about_the_same_data():
+    by_data = {}
+    for file in RECORDS:
+        record = json.loads(file.read_text())
+        config = record["config"]
+        size = (config["sample_train_per_class"], config["sample_test_per_class"])
+        key = (record["data"]["origin"], config["dataset"], *size)
+        if config["dataset"] == "folder":  # another seed, another split
+            key += (config["data_root"], config["seed"])
+        by_data.setdefault(key, set()).add(record["data"]["fingerprint"])
+    assert by_data and all(len(fingerprints) == 1 for fingerprints in by_data.values())
+
+
+@pytest.mark.parametrize("dataset", ["hardvs", "pokerevent"])
+def test_every_row_of_the_sweep_has_records(dataset):
+    known = studies.studies(dataset, "sample")
+    for name in studies.SWEPT[dataset]:
+        found = studies.study(known[name], dataset=dataset)
+        assert all(len(these) == 3 for these in found.values())
+
+
+# ---------------------------------------------------------------- the ledger
+
+VERDICTS = {
+    "reproduced",
+    "not reproduced",
+    "too few seeds to tell",
+    "same direction",
+    "opposite",
+    "no measurable effect",
+    "one seed: no interval",
+    "not run: needs HARDVS",
+    "not run: needs PokerEvent",
+    "not run: another method",
+    "sample only: needs HARDVS",
+    "sample only: needs PokerEvent",
+    "contradiction in the paper",
+    "ambiguity in the paper",
+}
+
+
+def test_every_claim_has_a_verdict_and_no_sample_stands_for_the_real_number():
+    table = claims.ledger()
+    assert list(table.index) == list(paper.claims().index)
+    assert set(table.verdict) <= VERDICTS
+    sample = table[table.origin == "sample"]
+    of_a_number = {"reproduced", "not reproduced", "too few seeds to tell"}
+    assert len(sample) and not sample.verdict.isin(of_a_number).any()
+    alone = table[table["paper difference"].isna()]
+    assert not alone.verdict.isin({"same direction", "opposite"}).any()
+
+
+def test_the_ledgers_numbers_are_those_of_the_records():
+    line = claims.ledger().loc["t4-no-ca"]
+    rows = studies.studies("pokerevent", "sample")["table4"]
+    found = {
+        row: studies.records(rows[row], dataset="pokerevent", origin="sample")
+        for row in ("all components", "no cross-attention")
+    }
+    ours = [run["test"]["top1"] for run in found["no cross-attention"]]
+    assert line.ours == pytest.approx(np.mean(ours)) and line.seeds == len(ours)
+    mean, half, _ = effects.difference(found["no cross-attention"], found["all components"])
+    assert (line.difference, line["± difference"]) == pytest.approx((mean, half))
+
+
+# ---------------------------------------------------------------- the sweep
+
+
+@pytest.mark.parametrize(
+    ("name", "count", "command"),
+    [
+        ("table4", 28, "--no-use-cross-attention"),  # eight rows, two of them with five seeds
+        ("paper_vs_code", 80, "draws"),  # 13 and 3 rows with five seeds
+    ],
+)
+def test_the_sweep_knows_what_is_missing(tmp_path, name, count, command):
+    """A dry run without any record asks for every run, and for what only a run here can give."""
+    for folder in ("book", "weights", "safe_companion"):
+        shutil.copytree(ROOT / folder, tmp_path / folder)
+    for file in ("Snakefile", "safe_core.py"):
+        shutil.copy(ROOT / file, tmp_path)
+    dry_run = [sys.executable, "-m", "snakemake", "-n", "-p", "--cores", "2", name]
+    shown = subprocess.run(dry_run, cwd=tmp_path, capture_output=True, text=True)
+    assert shown.returncode == 0, shown.stderr
+    assert f"{count} runs to make" in shown.stderr
+    assert command in shown.stdout + shown.stderr
+
+
+def test_make_knows_every_study():
+    """`make table4` runs a study: the Makefile's targets are those of book/studies.csv."""
+    told = subprocess.run(["make", "-pn", "-C", str(ROOT), "book"], capture_output=True, text=True)
+    (targets,) = re.findall(r"^STUDIES :?= (.*)$", told.stdout, flags=re.MULTILINE)
+    table = (ROOT / "book" / "studies.csv").read_text().splitlines()[1:]
+    assert targets.split() == [line.split(",")[0] for line in table]
+
+
+# ---------------------------------------------------------------- what people read
+
+
+@pytest.mark.parametrize(("dataset", "title"), [("hardvs", "HARDVS"), ("pokerevent", "PokerEvent")])
+def test_the_readmes_accuracies_are_those_of_the_records(dataset, title):
+    readme = (ROOT / "README.md").read_text().splitlines()
+    line = next(line for line in readme if line.startswith(f"| {title}: "))
+    for cell, modality in zip(line.split("|")[2:5], ("both", "rgb", "event"), strict=True):
+        fields = {} if modality == "both" else {"modality": modality}
+        found = studies.records(fields, dataset=dataset, origin="sample")
+        top1 = [run["test"]["top1"] for run in found]
+        expected = f"{np.mean(top1):.1f} ± {np.std(top1, ddof=1):.1f} ({len(top1)})"
+        assert cell.strip().replace(" seeds", "") == expected
+
+
+@pytest.mark.parametrize("dataset", ["hardvs", "pokerevent"])
+def test_every_class_has_its_sentence_and_three_rewrites_for_clip(dataset):
+    names = prompts.distinct(datasets.class_names(dataset, ROOT))
+    file = ROOT / "book" / "prompts" / f"{dataset}.json"
+    assert list(json.loads(file.read_text())) == names
+    config = configure(dataset=dataset, prompt_file=str(file))
+    sentences = prompts.prompt_sentences(names, config)
+    template = prompts.prompt_sentences(names, configure(dataset=dataset))
+    assert [group[0] for group in sentences] == [group[0] for group in template]
+    assert min(map(len, sentences)) >= 4
+    everything = [sentence for group in sentences for sentence in group]
+    assert len({sentence.casefold() for sentence in everything}) == len(everything)
+    tokens = open_clip.get_tokenizer("ViT-B-16")(everything)
+    ends = tokens.argmax(dim=1)
+    # None was cut: the tokenizer puts a cut one's end last.
+    assert tokens.shape[1] == 77 and (ends < 76).all()
+    for i in (1, 2, 3):  # the same rewrites, one at a time
+        alone = json.loads(file.with_name(f"{dataset}_rewrite{i}.json").read_text())
+        assert alone == {name: [group[i]] for name, group in zip(names, sentences, strict=True)}

@@ -1,0 +1,296 @@
+"""The studies' rows, the runs that are found for them, and what a sweep needs to know."""
+
+import csv
+import json
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from conftest import ROOT
+from made_runs import made_run, write_record
+
+import safe_core
+from safe_companion import paper, released, runs, studies
+
+POKER = "book/prompts/pokerevent.json"
+FULL = {"event_windows": "afe", "prompt_file": POKER}
+
+# ---------------------------------------------------------------- the table of studies
+
+
+def table_of_studies():
+    with open(ROOT / "book" / "studies.csv") as file:
+        return list(csv.DictReader(file))
+
+
+def test_the_table_names_every_study_once_and_the_notebook_that_shows_it():
+    rows = table_of_studies()
+    names = [row["study"] for row in rows]
+    assert len(set(names)) == len(names)
+    known = studies.studies("hardvs", "sample") | studies.studies("pokerevent", "sample")
+    assert set(names) == set(known)
+    for row in rows:
+        assert row["notebook"] == row["study"] or row["notebook"].startswith(row["study"] + "_")
+        assert (ROOT / "notebooks" / f"{row['notebook']}.ipynb").exists()
+        assert {row["hardvs"], row["pokerevent"]} <= {"yes", "no"}
+
+
+def test_a_sweep_runs_on_a_sample_what_the_table_says():
+    assert studies.SWEPT["hardvs"] == ["table3", "fig4", "modalities", "paper_vs_code"]
+    assert len(studies.SWEPT["pokerevent"]) == 13 and "table3" not in studies.SWEPT["pokerevent"]
+    assert studies.swept("fig4") == ["hardvs", "pokerevent"]
+    assert studies.swept("table4") == ["pokerevent"] and studies.swept("table9") == []
+
+
+@pytest.mark.parametrize("dataset", studies.SWEPT)
+def test_what_a_sweep_runs_are_studies_of_that_data_set(dataset):
+    known = studies.studies(dataset, "sample")
+    assert set(studies.SWEPT[dataset]) <= set(known)
+    for rows in studies.studies(dataset, "real").values():
+        for fields in rows.values():
+            safe_core.configure("paper", dataset=dataset, data_root="-", **fields)
+
+
+# ---------------------------------------------------------------- rows
+
+
+def test_tables_of_the_paper_have_the_rows_of_its_claims():
+    found = studies.studies("pokerevent", "sample")
+    assert found["table2"] == {"backbone=ViT-B/16": FULL} and "table3" not in found
+    assert found["table4"] == {
+        "all components": FULL,
+        "without semantic category information (no text)": {
+            "event_windows": "afe",
+            "use_text": False,
+        },
+        "CLIP vision model replaced by a plain ViT": FULL | {"vision_tower": "vit"},
+        "no multi-modal transformer: features only concatenated": FULL
+        | {"use_multimodal_transformer": False},
+        "no self-attention": FULL | {"use_self_attention": False},
+        "no cross-attention": FULL | {"use_cross_attention": False},
+        "no ChatGPT rewriting of the prompts": {"event_windows": "afe"},
+        "no adaptive fine-grained event representation": {"prompt_file": POKER},
+    }
+    assert next(iter(found["table4"])) == "all components"
+    assert found["table5"] == {f"frames={n}": {"frames": n} for n in (1, 3, 5, 7)}
+    assert len(found["table6"]) == 6 and found["table6"]["prompt=no prompt"] == {"prompt": "{}"}
+
+
+def test_other_data_sets_have_the_rows_of_tables_4_to_6_with_their_own_sentences():
+    found = studies.studies("hardvs", "sample")
+    assert found["table3"] == {
+        "backbone=ViT-B/16": {"event_windows": "afe", "prompt_file": "book/prompts/hardvs.json"}
+    }
+    assert "table2" not in found
+    rows = json.dumps(studies.studies("pokerevent", "sample")["table4"])
+    assert found["table4"] == json.loads(rows.replace("pokerevent", "hardvs"))
+
+
+def test_what_goes_beyond_the_paper_has_these_rows():
+    found = studies.studies("pokerevent", "sample")
+    assert found["fig4"] == {
+        "template": {},
+        "+ rewritten prompts": {"prompt_file": POKER},
+        "+ AFE": FULL,
+    }
+    assert found["ablation_no_text"] == {
+        "with text": FULL,
+        "without text": {"event_windows": "afe", "use_text": False},
+    }
+    assert found["ablation_resnet_backbone"] == {
+        "CLIP": FULL,
+        "plain ViT": FULL | {"vision_tower": "vit"},
+        "ResNet": FULL | {"vision_tower": "resnet"},
+    }
+    assert found["ablation_no_cross_attention"] == {
+        "with cross-attention": FULL,
+        "without cross-attention": FULL | {"use_cross_attention": False},
+    }
+    assert found["modalities"] == {
+        "RGB and events, with text": {},
+        "RGB, with text": {"modality": "rgb"},
+        "events, with text": {"modality": "event"},
+        "RGB and events, without text": {"use_text": False},
+        "RGB, without text": {"modality": "rgb", "use_text": False},
+        "events, without text": {"modality": "event", "use_text": False},
+    }
+    assert found["dataset_size"] == {
+        "100 %": {},
+        "50 %": {"train_fraction": 0.5},
+        "25 %": {"train_fraction": 0.25},
+        "10 %": {"train_fraction": 0.1},
+        "5 %": {"train_fraction": 0.05},
+    }
+    assert found["backbones"] == {
+        "CLIP, fine-tuned": {},
+        "CLIP, frozen": {"freeze_vision": True},
+        "CLIP, scratch": {"pretrained": False},
+        "plain ViT, fine-tuned": {"vision_tower": "vit"},
+        "plain ViT, frozen": {"vision_tower": "vit", "freeze_vision": True},
+        "ResNet, fine-tuned": {"vision_tower": "resnet"},
+        "ResNet, frozen": {"vision_tower": "resnet", "freeze_vision": True},
+        "ResNet, scratch": {"vision_tower": "resnet", "pretrained": False},
+    }
+    assert found["prompts"] == {
+        "template": {},
+        "template and three rewrites": {"prompt_file": POKER},
+        "rewrite 1 alone": {"prompt_file": "book/prompts/pokerevent_rewrite1.json"},
+        "rewrite 2 alone": {"prompt_file": "book/prompts/pokerevent_rewrite2.json"},
+        "rewrite 3 alone": {"prompt_file": "book/prompts/pokerevent_rewrite3.json"},
+    }
+
+
+BASELINES = {
+    "table4": "all components",
+    "fig4": "template",
+    "ablation_no_text": "with text",
+    "ablation_resnet_backbone": "CLIP",
+    "ablation_no_cross_attention": "with cross-attention",
+    "modalities": "RGB and events, with text",
+    "dataset_size": "100 %",
+    "backbones": "CLIP, fine-tuned",
+    "prompts": "template",
+    "paper_vs_code": "our reading of the paper",
+}
+
+
+@pytest.mark.parametrize(("name", "row"), BASELINES.items())
+def test_the_first_row_is_what_the_others_are_compared_with(name, row):
+    assert next(iter(studies.studies("hardvs", "sample")[name])) == row
+
+
+def test_the_released_codes_choices_are_switched_one_at_a_time_and_all_together():
+    rows = paper.deviations()
+    real = studies.studies("hardvs", "real")["paper_vs_code"]
+    assert list(real) == ["our reading of the paper", *rows.topic]
+    for name, row in rows.iterrows():
+        switched = released.RELEASED if name == "all" else json.loads(row.fields)
+        assert real[row.topic] == switched
+    of_hardvs = studies.studies("hardvs", "sample")["paper_vs_code"]
+    assert set(of_hardvs) == set(real) - {rows.topic["names"]}
+    assert of_hardvs[rows.topic["joint"]] == {"joint_block": True}
+    repeated = {"prompt_file": "book/prompts/pokerevent_sample_repeated.json"}
+    assert studies.studies("pokerevent", "sample")["paper_vs_code"] == {
+        "our reading of the paper": {},
+        rows.topic["names"]: repeated,  # the sample has no names that repeat
+        rows.topic["all"]: released.RELEASED,
+    }
+    assert studies.studies("pokerevent", "real")["paper_vs_code"][rows.topic["names"]] == {
+        "distinct_names": False
+    }
+
+
+# ---------------------------------------------------------------- their runs
+
+
+@pytest.fixture
+def results(tmp_path, monkeypatch):
+    """Records are looked for below a folder of this test."""
+    monkeypatch.setattr(runs, "ROOT", tmp_path)
+    return tmp_path / "results"
+
+
+def test_a_study_shows_committed_records_and_leaves_missing_rows_empty(results):
+    for seed in (0, 1, 3):
+        write_record(results / f"sample/hardvs/base/seed{seed}")
+    write_record(results / "real/hardvs/use_text=False/seed0")
+    rows = {"full": {}, "no text": {"use_text": False}}
+    found = studies.study(rows, dataset="hardvs", seeds=3)
+    assert [run["config"]["seed"] for run in found["full"]] == [0, 1] and found["no text"] == []
+    assert list(found) == ["full", "no text"]
+    found = studies.study(rows, dataset="hardvs", data_root="/data")
+    assert found["full"] == [] and len(found["no text"]) == 1
+
+
+def test_rows_are_looked_for_where_their_own_fields_say(results):
+    write_record(results / "sample/pokerevent/base/seed0", top1=1.0)
+    write_record(results / "sample/pokerevent/use_text=False/seed0", top1=2.0)
+    rows = {"no text": {"use_text": False}, "full": {}}
+    found = studies.study(rows, dataset="pokerevent")
+    assert {row: these[0]["test"]["top1"] for row, these in found.items()} == {
+        "no text": 2,
+        "full": 1,
+    }
+
+
+def test_records_about_different_data_are_not_shown_together(results):
+    write_record(results / "sample/hardvs/base/seed0")
+    write_record(results / "sample/hardvs/use_text=False/seed0", fingerprint="another")
+    rows = {"full": {}, "no text": {"use_text": False}}
+    with pytest.raises(ValueError, match="2 different data sets: delete the older ones"):
+        studies.study(rows, dataset="hardvs")
+
+
+def test_records_are_by_seed_and_of_the_origin_that_is_asked_for(results):
+    for seed in (10, 2, 0):
+        write_record(results / f"sample/hardvs/use_text=False/seed{seed}")
+    write_record(results / "real/hardvs/use_text=False/seed4")
+    asked = {"fields": {"use_text": False}, "dataset": "hardvs"}
+    sample = studies.records(**asked, origin="sample")
+    assert [run["config"]["seed"] for run in sample] == [0, 2, 10]
+    assert [run["config"]["seed"] for run in studies.records(**asked, origin="real")] == [4]
+    assert studies.records({}, dataset="hardvs", origin="sample") == []
+
+
+def test_rerun_trains_what_is_missing_into_its_own_folder(results, monkeypatch):
+    """Nothing is written to results/; a finished run is not trained twice."""
+    trained = []
+
+    def train(config, folder, *, resume):
+        trained.append((config.seed, config.use_text, config.image_size, resume))
+        write_record(folder)
+
+    monkeypatch.setattr(runs, "train", train)
+    write_record(results / "sample/hardvs/base/seed0", top1=99.0)
+    runs_folder = results.parent / "runs"
+    write_record(runs_folder / "sample/hardvs/use_text=False/seed1")
+    rows = {"full": {}, "no text": {"use_text": False}}
+    found = studies.study(rows, dataset="hardvs", seeds=2, rerun=True)
+    assert trained == [(0, True, 64, True), (1, True, 64, True), (0, False, 64, True)]
+    assert [len(these) for these in found.values()] == [2, 2]
+    assert all(run["test"]["top1"] == 50 for these in found.values() for run in these)
+    assert len(list(results.rglob("record.json"))) == 1
+    assert len(list(runs_folder.rglob("record.json"))) == 4
+
+
+# ---------------------------------------------------------------- sweeps
+
+
+def test_records_about_other_data_than_those_at_hand_stop_the_sweep(tmp_path, monkeypatch):
+    opened = []
+
+    def open_dataset(config):
+        opened.append((config.dataset, config.data_root))
+        return SimpleNamespace(fingerprint=f"{config.dataset} at hand")
+
+    monkeypatch.setattr(studies.datasets, "open_dataset", open_dataset)
+    asked = {}
+    for name, dataset in (("a", "hardvs"), ("b", "pokerevent"), ("c", "pokerevent")):
+        file = tmp_path / f"{name}.json"
+        file.write_text(json.dumps({"data": {"fingerprint": f"{dataset} at hand"}}))
+        asked[str(file)] = {"dataset": dataset, "data_root": None}
+    asked[str(tmp_path / "to be made.json")] = {"dataset": "hardvs", "data_root": None}
+    studies.check_data(asked)
+    assert opened == [("hardvs", None), ("pokerevent", None)]
+    Path(tmp_path / "c.json").write_text(json.dumps({"data": {"fingerprint": "hardvs at hand"}}))
+    message = r"1 records are about other data than the pokerevent at hand.*c\.json: delete"
+    with pytest.raises(ValueError, match=message):
+        studies.check_data(asked)
+
+
+def test_the_expected_time_is_that_of_recorded_runs_of_the_same_data(monkeypatch):
+    hours = {("sample", "hardvs"): [1, 3], ("sample", "pokerevent"): [5], ("real", "hardvs"): [100]}
+    recorded = {}
+    for (origin, dataset), each in hours.items():
+        made = [made_run(0, [1], origin=origin, dataset=dataset) for _ in each]
+        for run, hour in zip(made, each, strict=True):
+            run["seconds"] = 3600 * hour
+        recorded[f"{origin}/{dataset}/base"] = made
+    monkeypatch.setattr(runs, "all_runs", lambda: recorded)
+    hardvs = {"dataset": "hardvs", "data_root": None}
+    poker = {"dataset": "pokerevent"}
+    assert studies.expected_hours([hardvs, hardvs, poker]) == pytest.approx(2 + 2 + 5)
+    assert studies.expected_hours([hardvs | {"data_root": "/data"}]) == pytest.approx(100)
+    assert studies.expected_hours([]) == 0
+    assert np.isnan(studies.expected_hours([hardvs, poker | {"data_root": "/data"}]))
