@@ -1,21 +1,22 @@
-"""Everything around `safe_core.py`, the paper in one file: data, the sample world, runs, studies, claims, pictures.
+"""Everything around `safe_core.py`, the paper in one file.
 
-Each module answers one question, which its first line says; imports point down only, in this order:
+Each module answers one question, which its first line asks. Imports point down only:
 
-    __main__                                   the commands
-    notebooks                                  what notebooks show, and how they are executed
-    study_plots, plots                         pictures of studies; of recordings, clips and runs
-    claims                                     the paper's numbers, and our verdicts
-    studies                                    several runs: rows, seeds, sweeps
-    effects                                    differences and their intervals
-    runs                                       one training: identity, record, what is kept
-    released                                   the model of the authors' code
-    datasets, prompts                          lists, splits, class names; sentences
-    clips, augmentation                        a recording -> what the model sees
-    sample                                     the sample world
-    recordings, events                         files in; event streams -> event images and windows
-    flags, behaviour                           a configuration as command-line words; versions of what code computes
-    safe_core                                  the model and its trainer
+    __main__                  the commands
+    notebooks                 what notebooks show, and how they are executed
+    study_plots, plots        pictures of studies; of recordings, clips and runs
+    claims                    the paper's numbers beside ours, and the verdicts
+    studies                   several runs: rows, seeds, sweeps
+    effects, paper            differences and their intervals; the tables of book/
+    runs                      one training, and what is kept of it
+    records                   names of runs, where they lie, what is known of them
+    released, datasets        the model of the authors' code; data sets and their splits
+    prompts, lists, clips     sentences; list files; a recording -> what the model sees
+    augmentation, sample      how training looks at images; the sample world
+    recordings, readers       recordings of any form; event files
+    events                    event streams -> event images and windows
+    flags, behaviour          a configuration as words of a command line; versions of behaviour
+    safe_core                 the model and its trainer
 """
 
 from pathlib import Path

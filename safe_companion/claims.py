@@ -9,7 +9,7 @@ import pandas as pd
 from safe_companion import paper
 from safe_companion.datasets import TITLES
 from safe_companion.effects import difference, effect, mean_and_interval
-from safe_companion.runs import outdated
+from safe_companion.records import outdated
 from safe_companion.studies import records
 
 EPSILON = 1.0  # percentage points: the paper gives no variance of its own

@@ -3,6 +3,7 @@
 import dataclasses
 import hashlib
 import html
+import tempfile
 import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -14,7 +15,7 @@ from matplotlib.figure import Figure
 from tqdm import tqdm
 
 import safe_core
-from safe_companion import ROOT, datasets, plots, runs
+from safe_companion import ROOT, datasets, plots, records
 from safe_companion.effects import breakdown, effect_table, with_light
 from safe_companion.paper import claims
 from safe_companion.prompts import prompt_sentences
@@ -294,21 +295,19 @@ def execute(path: Path) -> None:
     import papermill
 
     start = time.perf_counter()
-    commit = runs.commit()
-    executed = path.with_suffix(".executed.ipynb")
+    commit = records.commit()
     quiet = {"progress_bar": False, "kernel_name": "python3"}
-    try:
+    with tempfile.TemporaryDirectory() as folder:
+        executed = Path(folder) / path.name
         papermill.execute_notebook(path, executed, cwd=path.parent, **quiet)
         notebook = nbformat.read(executed, 4)
-    finally:
-        executed.unlink(missing_ok=True)
-    records = set()
+    shown: set[str] = set()
     for cell in notebook.cells:
         for key in ("papermill", "execution", "collapsed"):
             cell.metadata.pop(key, None)
         for output in cell.get("outputs", []):
-            records.update(output.get("metadata", {}).pop("records", []))
-    machine = runs.machine()
+            shown.update(output.get("metadata", {}).pop("records", []))
+    machine = records.machine()
     notebook.metadata = {
         "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
         "language_info": {"name": "python"},
@@ -318,7 +317,7 @@ def execute(path: Path) -> None:
             "commit": commit,
             **machine["hardware"],
             "versions": machine["versions"],
-            "records": sorted(records),
+            "records": sorted(shown),
         },
     }
     safe_core.write_atomically(path, lambda file: nbformat.write(notebook, file))

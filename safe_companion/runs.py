@@ -132,4 +132,3 @@ def write_bytes(content: bytes, path: Path) -> None:
     path.write_bytes(content)
 
 
-from safe_companion.records import all_runs, checkpoint, differing, load_run, outdated, seeds_of  # noqa

@@ -13,6 +13,7 @@ import numpy as np
 
 import safe_core
 from safe_companion import ROOT, datasets, paper, runs
+from safe_companion.records import RECORD, Place, all_runs, load_run, seeds_of
 from safe_companion.released import RELEASED
 
 Rows = dict[str, dict]  # of a study: configuration fields
@@ -145,7 +146,7 @@ def records(fields: dict, *, dataset: str, origin: str) -> list[dict]:
     """The committed runs of a configuration, by seed. origin: "sample" or "real"."""
     data_root = None if origin == "sample" else "-"  # no part of a record's place
     config = safe_core.configure(dataset=dataset, data_root=data_root, **fields)
-    return [runs.load_run(folder) for folder in runs.seeds_of(config)]
+    return [load_run(folder) for folder in seeds_of(config)]
 
 
 def study(
@@ -170,7 +171,7 @@ def study(
             safe_core.configure(preset, **asked | {"seed": seed} | fields) for seed in range(seeds)
         ]
         folders = [_folder(config, rerun) for config in configs]
-        found[row] = [runs.load_run(f) for f in folders if (f / runs.RECORD).exists()]
+        found[row] = [load_run(f) for f in folders if (f / RECORD).exists()]
     data = {run["data"]["fingerprint"] for these in found.values() for run in these}
     if len(data) > 1:
         raise ValueError(
@@ -183,10 +184,10 @@ def study(
 
 def _folder(config: safe_core.Config, rerun: bool) -> Path:
     """Where a run's record lies, if there is one; with rerun it is trained if it is not there."""
-    place = runs.Place.of(config)
+    place = Place.of(config)
     if not rerun:
         return place.committed
-    if not (place.working / runs.RECORD).exists():
+    if not (place.working / RECORD).exists():
         runs.train(config, place.working, resume=True)
     return place.working
 
@@ -225,7 +226,7 @@ def expected_hours(asked: Iterable[dict]) -> float:
     By the mean time of the committed runs on the same data set.
     """
     recorded: dict[tuple[str, str], list[float]] = {}
-    for these in runs.all_runs().values():
+    for these in all_runs().values():
         for run in these:
             key = (run["data"]["origin"], run["config"]["dataset"])
             recorded.setdefault(key, []).append(run["seconds"])

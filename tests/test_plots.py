@@ -237,18 +237,18 @@ def test_of_many_classes_the_confusion_matrix_shows_the_most_confused():
 
 
 def test_the_surest_answers_are_shown_right_ones_first():
-    top = [(1, 0.9), (0, 0.8), (1, 0.7), (0, 0.6)]  # the first class and its probability
-    table = pd.DataFrame({"label": [1, 1, 1, 0], "class1": [c for c, _ in top]})
+    top = [(1, 0.9), (0, 0.8), (1, 0.7), (0, 0.6), (0, 0.4), (0, 0.5)]  # class and probability
+    table = pd.DataFrame({"label": [1, 1, 1, 0, 1, 1], "class1": [c for c, _ in top]})
     table["p1"] = [p for _, p in top]
     table["class2"], table["p2"] = 1 - table.class1, 0.1
     table["correct"] = table.label == table.class1
-    clips = [{"rgb": np.stack([gradient(10 * i + k) for k in range(3)])} for i in range(4)]
+    clips = [{"rgb": np.stack([gradient(10 * i + k) for k in range(3)])} for i in range(6)]
     splits = SimpleNamespace(test=clips, class_names=["fan", "whale"])
     fig = plots.show_predictions(table, splits, count=2)
-    rows = np.array(fig.axes).reshape(3, 2)  # there is only one wrong answer
-    assert [ax.images[0].get_array()[0, 0, 0] for ax in rows[:, 0]] == [1, 21, 11]
-    assert [ax.get_title("left") for ax in rows[:, 1]] == ["right", "right", "wrong"]
-    assert [ax.get_title("left") for ax in rows[:, 0]] == ["whale", "whale", "whale"]
+    rows = np.array(fig.axes).reshape(4, 2)
+    assert [ax.images[0].get_array()[0, 0, 0] for ax in rows[:, 0]] == [1, 21, 11, 51]
+    assert [ax.get_title("left") for ax in rows[:, 1]] == ["right", "right", "wrong", "wrong"]
+    assert [ax.get_title("left") for ax in rows[:, 0]] == ["whale"] * 4
     wrong = rows[2, 1]
     assert [bar.get_width() for bar in wrong.patches] == pytest.approx([80, 10])
     assert [text.get_text() for text in wrong.texts] == ["fan", "whale"]

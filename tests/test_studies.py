@@ -11,7 +11,7 @@ from conftest import ROOT
 from made_runs import made_run, write_record
 
 import safe_core
-from safe_companion import paper, released, runs, studies
+from safe_companion import paper, records, released, runs, studies
 
 POKER = "book/prompts/pokerevent.json"
 FULL = {"event_windows": "afe", "prompt_file": POKER}
@@ -187,7 +187,7 @@ def test_the_released_codes_choices_are_switched_one_at_a_time_and_all_together(
 @pytest.fixture
 def results(tmp_path, monkeypatch):
     """Records are looked for below a folder of this test."""
-    monkeypatch.setattr(runs, "ROOT", tmp_path)
+    monkeypatch.setattr(records, "ROOT", tmp_path)
     return tmp_path / "results"
 
 
@@ -287,7 +287,7 @@ def test_the_expected_time_is_that_of_recorded_runs_of_the_same_data(monkeypatch
         for run, hour in zip(made, each, strict=True):
             run["seconds"] = 3600 * hour
         recorded[f"{origin}/{dataset}/base"] = made
-    monkeypatch.setattr(runs, "all_runs", lambda: recorded)
+    monkeypatch.setattr(studies, "all_runs", lambda: recorded)
     hardvs = {"dataset": "hardvs", "data_root": None}
     poker = {"dataset": "pokerevent"}
     assert studies.expected_hours([hardvs, hardvs, poker]) == pytest.approx(2 + 2 + 5)

@@ -1,14 +1,17 @@
 """A model and clips small enough for tests of a second each."""
 
+import functools
 from pathlib import Path
 from typing import Any
 
+import open_clip
 import torch
 
 import safe_core
 from safe_core import Config, configure, fit
 
 torch.set_num_threads(1)  # the models are too small for more, and other tests run beside
+open_clip.get_tokenizer = functools.cache(open_clip.get_tokenizer)  # it reads its vocabulary anew
 
 NAMES = ["wave", "bow", "jump"]
 SENTENCES = [[f"The action of the human is {name}"] for name in NAMES]
