@@ -1,26 +1,40 @@
-"""CPU time of a training clip by part: `python benchmarks/clips.py hardvs ROOT [frames] [image size]`.
+"""CPU time of a training clip by part: `python benchmarks/clips.py hardvs ROOT [frames] [size]`.
 
-Every part is the least of REPEATS runs of the same clip, averaged over the clips: other programs on the machine
-disturb it little. A part includes the parts that it calls.
+Every part is the least of REPEATS runs of the same clip, averaged over the clips: other programs on
+the machine disturb it little. A part includes the parts that it calls.
 """
 
 import functools
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-import safe_data  # noqa: E402
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-REPEATS, CLIPS = 8, 40
-PARTS = {"read_recording": "read the recording (includes the next four)", "_locate": "find its files",
-         "_read_npz": "inflate the events", "_read_aedat4": "decode events and frames",
-         "_checked_events": "check the events", "_image": "decode the frames", "event_image": "paint the event images"}
+import safe_core
+from safe_companion import clips, datasets, readers, recordings
+
+REPEATS = 8
+CLIPS = 40
+PARTS = [  # (where a function is looked up, its name, what it does)
+    (clips, "read_recording", "read the recording (includes the next four)"),
+    (recordings, "locate", "find its files"),
+    (readers.READERS, ".npz", "inflate the events"),
+    (readers.READERS, ".aedat4", "decode events and frames"),
+    (recordings, "checked_events", "check the events"),
+    (clips, "read_image", "decode the frames"),
+    (clips, "event_image", "paint the event images"),
+    (clips, "stack_images", "crop, resize and stack"),
+]
 
 
-def timed(function, name, spent):
+def timed(function: Callable, name: str, spent: dict[str, float]) -> Callable:
+    """The function, which adds the seconds that it takes to spent[name]."""
+
     @functools.wraps(function)
-    def wrapper(*args, **options):
+    def wrapper(*args: Any, **options: Any) -> Any:
         start = time.process_time()
         try:
             return function(*args, **options)
@@ -30,25 +44,29 @@ def timed(function, name, spent):
     return wrapper
 
 
-def main():
+def main() -> None:
     dataset, root = sys.argv[1:3]
     frames, image_size = (int(value) for value in (sys.argv[3:5] or (4, 96)))
-    train = safe_data.open_dataset(dataset=dataset, data_root=root, frames=frames, image_size=image_size).train
-    spent, least = {}, {}
-    for name, part in PARTS.items():
-        setattr(safe_data, name, timed(getattr(safe_data, name), part, spent))
-    safe_data.ClipDataset._stack = timed(safe_data.ClipDataset._stack, "crop, resize and stack", spent)
+    fields = {"data_root": root, "frames": frames, "image_size": image_size}
+    train = datasets.open_dataset(safe_core.configure(dataset=dataset, **fields)).train
+    spent: dict[str, float] = {}
+    for home, name, part in PARTS:
+        place = home if isinstance(home, dict) else vars(home)
+        place[name] = timed(place[name], part, spent)
     clip = timed(train.__getitem__, "clip, all in all", spent)
     count = min(CLIPS, len(train))
+    least: dict[tuple[str, int], float] = {}
     for _ in range(REPEATS):
         for index in range(count):
             spent.clear()
             clip(index)
             for part, seconds in spent.items():
                 least[part, index] = min(least.get((part, index), seconds), seconds)
-    print(f"{count} clips of {frames} frames, {image_size} pixels, {dataset}\n\n| part | ms per clip |\n|---|---:|")
+    print(f"{count} clips of {frames} frames, {image_size} pixels, {dataset}\n")
+    print("| part | ms per clip |\n|---|---:|")
     for part in dict.fromkeys(part for part, _ in least):
-        print(f"| {part} | {sum(least.get((part, i), 0) for i in range(count)) / count * 1e3:.2f} |")
+        total = sum(least.get((part, i), 0) for i in range(count))
+        print(f"| {part} | {total / count * 1e3:.2f} |")
 
 
 if __name__ == "__main__":

@@ -1,30 +1,33 @@
-"""Seconds of one training step at paper size: ViT-B/16, B = 2, F = 5, L = 300, frames averaged, all towers trained.
+"""Seconds of one training step at paper size: `python benchmarks/train_step.py`.
 
-    python benchmarks/train_step.py
-
-Side by side in one run: this project in float32 and under bfloat16 autocast, and the way of the released code (every
-image through the tower alone, all texts at 77 positions) with this project's fusion. The best of two steps counts.
+ViT-B/16, B = 2, F = 5, L = 300, frames averaged, all towers trained. Side by side in one run: this
+project in float32 and under bfloat16 autocast, and the way of the released code (every image
+through the tower alone, all texts at 77 positions) with this project's fusion. The best of two
+steps counts.
 """
 
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import torch
+from torch import Tensor
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-import safe_book
+
 import safe_core
-import safe_data
+from safe_companion import datasets, prompts, records
 
 
-def one_at_a_time(model):
+def one_at_a_time(model: Any) -> None:
     """Makes the model work as the released code does; the results are the same."""
-    vision, text = model.vision.forward, model.text
-    model.vision.forward = lambda images: torch.cat([vision(image[None]) for image in images])
+    text = model.text
+    together = model.vision.forward
+    model.vision.forward = lambda images: torch.cat([together(image[None]) for image in images])
     text.tokens = torch.nn.functional.pad(text.tokens, (0, 77 - text.tokens.shape[1]))
 
-    def at_all_positions(which):
+    def at_all_positions(which: Tensor) -> Tensor:
         x = text.token_embedding(text.tokens[which]) + text.positional_embedding
         x = text.ln_final(text.transformer(x, attn_mask=text.mask))
         return x[torch.arange(len(x)), text.end[which]] @ text.projection
@@ -32,11 +35,13 @@ def one_at_a_time(model):
     text.forward = at_all_positions
 
 
-def seconds(precision, *, slow=False):
-    config = safe_core.configure("paper", pretrained=False, frame_fusion="mean", precision=precision)
-    names = (Path(__file__).resolve().parents[1] / "book/classes/hardvs.txt").read_text().splitlines()
+def seconds(precision: str, *, slow: bool = False) -> float:
+    """Of the faster of two steps."""
+    fields = {"pretrained": False, "frame_fusion": "mean", "precision": precision}
+    config = safe_core.configure("paper", **fields)
+    names = datasets.class_names("hardvs", "")  # the published list
     torch.manual_seed(0)
-    model = safe_core.SAFE(config, safe_data.prompt_sentences(names, config)).train()
+    model = safe_core.SAFE(config, prompts.prompt_sentences(names, config)).train()
     if slow:
         one_at_a_time(model)
     optimizer = safe_core.make_optimizer(model, config)
@@ -54,9 +59,9 @@ def seconds(precision, *, slow=False):
     return min(times)
 
 
-def main():
-    facts = safe_book.machine()
-    cpu, threads = facts["hardware"]["cpu"], torch.get_num_threads()
+def main() -> None:
+    cpu = records.machine()["hardware"]["cpu"]
+    threads = torch.get_num_threads()
     print(f"{cpu}, {threads} threads, torch {torch.__version__}, {time.strftime('%F')}\n")
     base = seconds("fp32", slow=True)
     print("| way | seconds | ratio |\n|---|---:|---:|")

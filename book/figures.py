@@ -1,11 +1,12 @@
-"""The book's own figures, drawn by code: vector diagrams in a light and a dark variant, and three animations.
+"""How are the book's own figures drawn? Diagrams, light and dark, and three animations, by code.
 
     python book/figures.py                    # writes all of them into book/_static/figures/
     python book/figures.py cross_attention    # one of them
 
-Diagrams are plain SVG, 720 units wide, so that they stay readable on a phone. Letters are drawn as outlines of one font
-(DejaVu Sans, which matplotlib brings), so that they look the same everywhere. Recordings come from the sample world;
-they are chosen by a rule (`first_easy_recording`), not by their looks.
+Diagrams are plain SVG, 720 units wide, so that they stay readable on a phone. Letters are drawn as
+outlines of one font (DejaVu Sans, which matplotlib brings), so that they look the same everywhere.
+Recordings come from the sample world; they are chosen by a rule (`first_easy_recording`), not by
+their looks.
 """
 
 import base64
@@ -21,17 +22,24 @@ import numpy as np
 from fontTools.pens.svgPathPen import SVGPathPen
 from fontTools.ttLib import TTFont
 from matplotlib.colors import to_hex, to_rgb
-from PIL import Image, ImageColor, ImageDraw, ImageFont
+from PIL import Image, ImageDraw, ImageFont
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-import safe_book  # noqa: E402
-import safe_core  # noqa: E402
-import safe_data  # noqa: E402
-import safe_sample  # noqa: E402
+import safe_core
+from safe_companion import ROOT, plots, sample
+from safe_companion.datasets import TITLES
+from safe_companion.events import (
+    EVENT_DTYPE,
+    OFF_COLOUR,
+    ON_COLOUR,
+    adaptive_windows,
+    event_image,
+    half_difference,
+)
 
 FOLDER = ROOT / "book" / "_static" / "figures"
+SIZE = (sample.WORLD.width, sample.WORLD.height)  # of the sample's sensor
 WIDTH = 720  # of every diagram, in its own units
 SMALLEST = 16  # letters: at 390 px of screen width still about 8 px
 
@@ -46,7 +54,7 @@ SWITCHES = [
     ("w/o AFE", "event_windows", "frames", "windows between frame times"),
 ]
 
-# What the released model computes otherwise: (whether the paper says something else, what the code does).
+# What the released model computes otherwise: (whether the paper says something else, what it does).
 RELEASED_DIFFERENCES = [
     (True, "class names as they are, without a sentence"),
     (True, "frames drawn at random, RGB and event apart"),
@@ -63,56 +71,72 @@ RELEASED_DIFFERENCES = [
 
 ALT = {
     "architecture_paper": (
-        "Diagram of the paper's SAFE model, read from top to bottom. Class names become sentences and pass through "
-        "CLIP's text tower to L text tokens. RGB frames and event images pass through one shared CLIP vision tower, "
-        "to 5 times 197 tokens of width 768 each, and get position, frame and modality embeddings. The RGB and the "
-        "event branch each have a multi-modal Transformer over their visual tokens and the text tokens. A "
-        "self-attention then mixes RGB and event tokens. In each branch a cross-attention lets the text tokens "
-        "query the visual tokens. All tokens and ten learned read-out tokens meet in a final attention, and a "
-        "linear classifier gives one score per class. Dashed tags mark what the rows of Table 4 switch off: text "
-        "(SCI), CLIP's vision tower (LVM), the multi-modal Transformers (MT), self-attention (SA), cross-attention "
-        "(CA), rewritten prompts (RW), adaptive event windows (AFE)."),
+        "Diagram of the paper's SAFE model, read from top to bottom. Class names become sentences "
+        "and pass through CLIP's text tower to L text tokens. RGB frames and event images pass "
+        "through one shared CLIP vision tower, to 5 times 197 tokens of width 768 each, and get "
+        "position, frame and modality embeddings. The RGB and the event branch each have a "
+        "multi-modal Transformer over their visual tokens and the text tokens. A self-attention "
+        "then mixes RGB and event tokens. In each branch a cross-attention lets the text tokens "
+        "query the visual tokens. All tokens and ten learned read-out tokens meet in a final "
+        "attention, and a linear classifier gives one score per class. Dashed tags mark what the "
+        "rows of Table 4 switch off: text (SCI), CLIP's vision tower (LVM), the multi-modal "
+        "Transformers (MT), self-attention (SA), cross-attention (CA), rewritten prompts (RW), "
+        "adaptive event windows (AFE)."
+    ),
     "architecture_released": (
-        "Diagram of the model that the released code computes, read from top to bottom, with eleven numbered "
-        "differences to the paper. Bare class names pass through CLIP's text tower. Frames and event images, drawn "
-        "independently, pass through CLIP's vision tower with its projection to 512 and are averaged over the "
-        "frames. One joint block works on text, RGB and event tokens together. A single-head self-attention mixes "
-        "RGB and event tokens. One cross-attention module serves both branches and computes its value from the key. "
-        "RGB and event tokens are added, and so are the two text outputs. The same self-attention runs once more "
-        "over all tokens and ten read-out tokens, and a linear layer classifies. Filled numbers contradict the "
-        "paper; hollow ones concern what the paper does not settle."),
+        "Diagram of the model that the released code computes, read from top to bottom, with "
+        "eleven numbered differences to the paper. Bare class names pass through CLIP's text "
+        "tower. Frames and event images, drawn independently, pass through CLIP's vision tower "
+        "with its projection to 512 and are averaged over the frames. One joint block works on "
+        "text, RGB and event tokens together. A single-head self-attention mixes RGB and event "
+        "tokens. One cross-attention module serves both branches and computes its value from the "
+        "key. RGB and event tokens are added, and so are the two text outputs. The same "
+        "self-attention runs once more over all tokens and ten read-out tokens, and a linear "
+        "layer classifies. Filled numbers contradict the paper; hollow ones concern what the "
+        "paper does not settle."
+    ),
     "cross_attention": (
-        "Teaching picture of cross-attention with invented numbers. Three class names on the left are the queries, "
-        "six patches of an image at the top are keys and values. Between them lies a table of three rows and six "
-        "columns; each row holds percentages that add up to 100. The row of waving puts most weight on the patch "
-        "with the raised arm, the row of kicking on the patch with the leg. On the right each row gives one output "
-        "token, the average of the patches' values weighted by that row."),
+        "Teaching picture of cross-attention with invented numbers. Three class names on the left "
+        "are the queries, six patches of an image at the top are keys and values. Between them "
+        "lies a table of three rows and six columns; each row holds percentages that add up to "
+        "100. The row of waving puts most weight on the patch with the raised arm, the row of "
+        "kicking on the patch with the leg. On the right each row gives one output token, the "
+        "average of the patches' values weighted by that row."
+    ),
     "events_idea": (
-        "Two plots over the same time axis. Above, the logarithm of the light on one pixel rises, falls steeply, "
-        "and rises slowly again, across evenly spaced threshold lines. Below, each crossing upwards is an upward "
-        "red ON event and each crossing downwards a downward blue OFF event: many where the light changes fast, "
-        "none where it stays the same."),
+        "Two plots over the same time axis. Above, the logarithm of the light on one pixel rises, "
+        "falls steeply, and rises slowly again, across evenly spaced threshold lines. Below, each "
+        "crossing upwards is an upward red ON event and each crossing downwards a downward blue "
+        "OFF event: many where the light changes fast, none where it stays the same."
+    ),
     "afe_steps": (
-        "Adaptive event windows step by step, on one recording of the PokerEvent sample. At the top, the number of "
-        "events over time goes up and down. Below, a tree on the same time axis: the stream is halved by event "
-        "count into two windows and then into four; windows are short where many events happen. At the bottom, the "
-        "four event images of the final windows."),
+        "Adaptive event windows step by step, on one recording of the PokerEvent sample. At the "
+        "top, the number of events over time goes up and down. Below, a tree on the same time "
+        "axis: the stream is halved by event count into two windows and then into four; windows "
+        "are short where many events happen. At the bottom, the four event images of the final "
+        "windows."
+    ),
     "hardvs": (
-        "Animation of one generated recording of the HARDVS sample: on the left the RGB frames of a figure that "
-        "swings its arms, on the right the event image of the same moment, red where pixels grew brighter and blue "
-        "where they grew darker."),
+        "Animation of one generated recording of the HARDVS sample: on the left the RGB frames of "
+        "a figure that swings its arms, on the right the event image of the same moment, red "
+        "where pixels grew brighter and blue where they grew darker."
+    ),
     "pokerevent": (
-        "Animation of one generated recording of the PokerEvent sample: on the left the RGB frames of a hand that "
-        "holds a playing card, on the right the event image of the same moment, red where pixels grew brighter and "
-        "blue where they grew darker."),
+        "Animation of one generated recording of the PokerEvent sample: on the left the RGB "
+        "frames of a hand that holds a playing card, on the right the event image of the same "
+        "moment, red where pixels grew brighter and blue where they grew darker."
+    ),
     "events_cloud": (
-        "Animation of the events of one generated recording of the HARDVS sample as points in space and time: red "
-        "ON and blue OFF events. The view turns slowly, from the sensor plane, where the figure is seen, to the "
-        "side, where the motion is spread along the time axis."),
-}  # fmt: skip
+        "Animation of the events of one generated recording of the HARDVS sample as points in "
+        "space and time: red ON and blue OFF events. The view turns slowly, from the sensor "
+        "plane, where the figure is seen, to the side, where the motion is spread along the time "
+        "axis."
+    ),
+}
 
 
 # ---------------------------------------------------------------- colours and letters
+
 
 def blend(colour, other, share):
     """`share` of `other` mixed into `colour`."""
@@ -120,23 +144,36 @@ def blend(colour, other, share):
 
 
 def theme(name):
-    """Colours of the light or dark variant: text tones, hues of inputs and marks, their tints for boxes."""
-    dark = name == "dark"
-    hues = {"rgb": safe_book.RGB, "event": safe_book.EVENT, "text": "#029e73", "tag": "#cc78bc", "mark": "#d55e00",
-            "on": safe_book.ON, "off": safe_book.OFF, "both": "#8b949e"}  # fmt: skip
-    ground = "#15191e" if dark else "#ffffff"
-    colours = {k: blend(c, "#ffffff", 0.45 if k in ("on", "off") else 0.15) if dark else to_hex(c)
-               for k, c in hues.items()}  # fmt: skip
-    colours |= {f"{k}_tint": blend(c, ground, 0.72 if dark else 0.86) for k, c in hues.items()}
-    tones = ("#e8eaed", "#b4bcc4", "#7d8791") if dark else ("#1f2328", "#505860", "#7b848d")
-    return colours | dict(zip(("ink", "soft", "line"), tones, strict=True)) | {"ground": ground}
+    """Colours of the light or dark variant: text tones, hues of inputs and marks, tints."""
+    hues = {
+        "rgb": to_hex(plots.RGB),
+        "event": to_hex(plots.EVENT),
+        "text": "#029e73",
+        "tag": "#cc78bc",
+        "mark": "#d55e00",
+        "on": to_hex(np.divide(ON_COLOUR, 255)),
+        "off": to_hex(np.divide(OFF_COLOUR, 255)),
+        "both": "#8b949e",
+    }
+    if name == "light":
+        tones = {"ink": "#1f2328", "soft": "#505860", "line": "#7b848d", "ground": "#ffffff"}
+        tints = {f"{hue}_tint": blend(c, tones["ground"], 0.86) for hue, c in hues.items()}
+        return hues | tints | tones
+    tones = {"ink": "#e8eaed", "soft": "#b4bcc4", "line": "#7d8791", "ground": "#15191e"}
+    tints = {f"{hue}_tint": blend(c, tones["ground"], 0.72) for hue, c in hues.items()}
+    lighter = {hue: 0.45 if hue in ("on", "off") else 0.15 for hue in hues}
+    brightened = {hue: blend(c, "#ffffff", lighter[hue]) for hue, c in hues.items()}
+    return brightened | tints | tones
+
+
+def font_file(style):
+    return Path(matplotlib.get_data_path()) / "fonts" / "ttf" / f"DejaVuSans{style}.ttf"
 
 
 @functools.cache
 def font(style):
     """DejaVu Sans, plain, "-Bold" or "Mono": (glyph set, characters, units per em)."""
-    file = Path(matplotlib.get_data_path()) / "fonts" / "ttf" / f"DejaVuSans{style}.ttf"
-    loaded = TTFont(file)
+    loaded = TTFont(font_file(style))
     return loaded.getGlyphSet(), loaded.getBestCmap(), loaded["head"].unitsPerEm
 
 
@@ -149,27 +186,41 @@ def number(value):
     return f"{value:.2f}".rstrip("0").rstrip(".")
 
 
+def dashes(pattern):
+    return f' stroke-dasharray="{pattern}"' if pattern else ""
+
+
 class Picture:
     """A drawing, WIDTH units wide: shapes are added in painting order, `svg` gives the file's text.
 
-    Colours are names of `theme`. ValueError where letters are too small, leave the picture or their box.
+    Colours are names of `theme`. ValueError where letters are too small, or leave the picture or
+    their box.
     """
 
     def __init__(self, colours, height, description):
-        self.colours, self.height, self.description = colours, height, description
-        self.shapes, self.letters = [], {}
+        self.colours = colours
+        self.height = height
+        self.description = description
+        self.shapes = []
+        self.letters = {}
 
     def add(self, shape):
         self.shapes.append(shape)
 
     def text(self, x, y, string, size=19, *, anchor="middle", style="", colour="ink", room=None):
-        """One line of letters; y is the line they stand on, x their middle, start or end. room: width they may take."""
+        """One line of letters that stand on y; x is their middle, start or end.
+
+        room: width that they may take.
+        """
         width = text_width(string, size, style)
         left = x - {"start": 0, "middle": width / 2, "end": width}[anchor]
-        if size < SMALLEST or left < 0 or left + width > WIDTH or width > (room or WIDTH) or not 0 < y <= self.height:
-            raise ValueError(f"{string!r}: {width:.0f} units of size {size} at {left:.0f}, {y} do not fit")
+        inside = left >= 0 and left + width <= WIDTH and 0 < y <= self.height
+        if size < SMALLEST or width > (room or WIDTH) or not inside:
+            found = f"{width:.0f} units of size {size} at {left:.0f}, {y}"
+            raise ValueError(f"{string!r}: {found} do not fit")
         glyphs, characters, em = font(style)
-        uses, at = [], 0
+        uses = []
+        at = 0
         for c in string:
             name = characters[ord(c)]
             if c != " ":
@@ -177,32 +228,35 @@ class Picture:
                 uses.append(f'<use href="#{key}" x="{at}"/>')
             at += glyphs[name].width
         scale = size / em
-        self.add(f'<g fill="{self.colours[colour]}" transform="translate({number(left)} {number(y)}) '
-                 f'scale({scale:.5f} {-scale:.5f})">{"".join(uses)}</g>')  # fmt: skip
+        place = f"translate({number(left)} {number(y)}) scale({scale:.5f} {-scale:.5f})"
+        fill = self.colours[colour]
+        self.add(f'<g fill="{fill}" transform="{place}">{"".join(uses)}</g>')
+
+    def look(self, fill, stroke, line):
+        """Attributes of a shape: colours are names of `theme`, or any colour."""
+        inside, around = self.colours.get(fill, fill), self.colours.get(stroke, stroke)
+        return f'fill="{inside}" stroke="{around}" stroke-width="{line}"'
 
     def rect(self, x, y, width, height, *, fill="none", stroke="none", radius=8, line=2, dash=""):
-        fill, stroke = (self.colours.get(c, c) for c in (fill, stroke))
-        dash = f' stroke-dasharray="{dash}"' if dash else ""
-        self.add(f'<rect x="{number(x)}" y="{number(y)}" width="{number(width)}" height="{number(height)}" '
-                 f'rx="{radius}" fill="{fill}" stroke="{stroke}" stroke-width="{line}"{dash}/>')  # fmt: skip
+        place = f'x="{number(x)}" y="{number(y)}" width="{number(width)}" height="{number(height)}"'
+        look = self.look(fill, stroke, line)
+        self.add(f'<rect {place} rx="{radius}" {look}{dashes(dash)}/>')
 
     def path(self, points, colour="line", *, line=3, fill="none", dash="", close=False):
         d = "M" + "L".join(f"{number(x)} {number(y)}" for x, y in points) + ("Z" if close else "")
-        dash = f' stroke-dasharray="{dash}"' if dash else ""
-        self.add(f'<path d="{d}" fill="{self.colours.get(fill, fill)}" stroke="{self.colours[colour]}" '
-                 f'stroke-width="{line}" stroke-linejoin="round" stroke-linecap="round"{dash}/>')  # fmt: skip
+        ends = 'stroke-linejoin="round" stroke-linecap="round"'
+        self.add(f'<path d="{d}" {self.look(fill, colour, line)} {ends}{dashes(dash)}/>')
 
     def circle(self, x, y, radius, *, fill="none", stroke="none", line=2):
-        fill, stroke = (self.colours.get(c, c) for c in (fill, stroke))
-        self.add(f'<circle cx="{number(x)}" cy="{number(y)}" r="{number(radius)}" fill="{fill}" stroke="{stroke}" '
-                 f'stroke-width="{line}"/>')  # fmt: skip
+        place = f'cx="{number(x)}" cy="{number(y)}" r="{number(radius)}"'
+        self.add(f"<circle {place} {self.look(fill, stroke, line)}/>")
 
     def arrow(self, *points, colour="line", line=3, head=9):
         """A line through the points with a head at the last one."""
         (x0, y0), (x1, y1) = points[-2:]
         length = math.hypot(x1 - x0, y1 - y0)
         u, v = (x1 - x0) / length, (y1 - y0) / length
-        base = x1 - 1.5 * head * u, y1 - 1.5 * head * v
+        base = (x1 - 1.5 * head * u, y1 - 1.5 * head * v)
         self.path([*points[:-1], base], colour, line=line)
         wings = [(base[0] - s * head * v * 0.8, base[1] + s * head * u * 0.8) for s in (1, -1)]
         self.path([(x1, y1), *wings], colour, line=1, fill=colour, close=True)
@@ -210,7 +264,8 @@ class Picture:
     def box(self, x, y, width, height, title, *lines, hue="both", size=21):
         """A named part of the model: a bold title and lines below it, centred."""
         self.rect(x, y, width, height, fill=f"{hue}_tint", stroke=hue)
-        step, middle = 25, x + width / 2
+        step = 25
+        middle = x + width / 2
         first = y + height / 2 - step * len(lines) / 2 + 0.35 * size
         self.text(middle, first, title, size, style="-Bold", room=width - 14)
         for i, line in enumerate(lines, start=1):
@@ -219,22 +274,26 @@ class Picture:
     def tag(self, x, y, string):
         """A dashed tag, centred on (x, y): a row of Table 4 switches the part off."""
         width = text_width(string, 17, "-Bold") + 22
-        self.rect(x - width / 2, y - 14, width, 28, fill="tag_tint", stroke="tag", radius=14, dash="6 4")
+        self.rect(
+            x - width / 2, y - 14, width, 28, fill="tag_tint", stroke="tag", radius=14, dash="6 4"
+        )
         self.text(x, y + 6, string, 17, style="-Bold")
 
     def marker(self, x, y, index):
         """The number of a difference, filled if it contradicts the paper."""
         contradicts = RELEASED_DIFFERENCES[index - 1][0]
-        self.circle(x, y, 15, fill="mark" if contradicts else "ground", stroke="mark", line=2.5)
-        self.text(x, y + 6, str(index), 17, style="-Bold", colour="ground" if contradicts else "ink")
+        fill, ink = ("mark", "ground") if contradicts else ("ground", "ink")
+        self.circle(x, y, 15, fill=fill, stroke="mark", line=2.5)
+        self.text(x, y + 6, str(index), 17, style="-Bold", colour=ink)
 
     def image(self, x, y, width, height, picture):
         """A small raster image, inside the file."""
         data = io.BytesIO()
         picture.save(data, "PNG", optimize=True)
         content = base64.b64encode(data.getvalue()).decode()
-        self.add(f'<image x="{number(x)}" y="{number(y)}" width="{number(width)}" height="{number(height)}" '
-                 f'style="image-rendering:pixelated" href="data:image/png;base64,{content}"/>')  # fmt: skip
+        place = f'x="{number(x)}" y="{number(y)}" width="{number(width)}" height="{number(height)}"'
+        look = f'style="image-rendering:pixelated" href="data:image/png;base64,{content}"'
+        self.add(f"<image {place} {look}/>")
 
     def svg(self):
         shapes = []
@@ -243,16 +302,17 @@ class Picture:
             pen = SVGPathPen(glyphs)
             glyphs[name].draw(pen)
             shapes.append(f'<path id="{key}" d="{pen.getCommands()}"/>')
-        return "\n".join([
-            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {self.height}" width="{WIDTH}" '
-            f'height="{self.height}" role="img">',
-            f"<title>{escape(self.description)}</title>", "<defs>", *shapes, "</defs>", *self.shapes, "</svg>", "",
-        ])  # fmt: skip
+        size = f'viewBox="0 0 {WIDTH} {self.height}" width="{WIDTH}" height="{self.height}"'
+        start = f'<svg xmlns="http://www.w3.org/2000/svg" {size} role="img">'
+        title = f"<title>{escape(self.description)}</title>"
+        defined = ["<defs>", *shapes, "</defs>"]
+        return "\n".join([start, title, *defined, *self.shapes, "</svg>", ""])
 
 
 # ---------------------------------------------------------------- diagrams of the models
 
-# Lanes of the diagrams, mirrored: text tokens outside, visual tokens inside. (x, hue, offset and anchor of its labels).
+# Lanes of the diagrams, mirrored: text tokens outside, visual tokens inside.
+# (x, hue, offset and anchor of its labels).
 OUTER = [(82, "text", 12, "start"), (638, "text", -12, "end")]
 INNER = [(262, "rgb", -12, "end"), (458, "event", 12, "start")]
 SIZES = [
@@ -267,19 +327,26 @@ SIZES = [
 
 
 def person(p, x, y, scale, colour, *, line):
-    """Somebody who raises one arm, drawn from lines; (x, y) is the top left of a square of 100 * scale units."""
-    def at(*points):
-        return [(x + scale * a, y + scale * b) for a, b in points]
+    """Somebody who raises one arm, drawn from lines.
 
-    for limb in ([(50, 36), (50, 62)], [(62, 92), (50, 62), (36, 92)], [(28, 58), (50, 40), (66, 30), (78, 10)]):
-        p.path(at(*limb), colour, line=line)
-    p.circle(*at((50, 24))[0], 10 * scale, fill=colour if line > 3 else "none", stroke=colour, line=line / 2)
+    (x, y) is the top left of a square of 100 * scale units.
+    """
+    trunk = [(50, 36), (50, 62)]
+    legs = [(62, 92), (50, 62), (36, 92)]
+    arms = [(28, 58), (50, 40), (66, 30), (78, 10)]
+    for limb in (trunk, legs, arms):
+        p.path([(x + scale * a, y + scale * b) for a, b in limb], colour, line=line)
+    head = (x + scale * 50, y + scale * 24)
+    fill = colour if line > 3 else "none"
+    p.circle(*head, 10 * scale, fill=fill, stroke=colour, line=line / 2)
 
 
 def stack(p, x, y, hue):
     """A pile of RGB frames or event images; (x, y) is the middle of its top."""
     for back in (2, 1, 0):
-        p.rect(x - 59 + 9 * back, y + 18 - 9 * back, 100, 80, fill=f"{hue}_tint", stroke=hue, radius=5)
+        p.rect(
+            x - 59 + 9 * back, y + 18 - 9 * back, 100, 80, fill=f"{hue}_tint", stroke=hue, radius=5
+        )
     if hue == "rgb":
         person(p, x - 49, y + 18, 0.8, "ink", line=5)
     else:  # a moving edge leaves a brighter and a darker trace
@@ -314,7 +381,10 @@ def inputs(p, sentence, tower, images):
 
 
 def attentions(p, y, tokens, end):
-    """From the Transformers' lower edge y to the cross-attentions' at y + 316; visual tokens go on beside them to `end`."""
+    """From the Transformers' lower edge y to the cross-attentions' at y + 316.
+
+    Visual tokens go on beside them to `end`.
+    """
     for x, hue, side, anchor in OUTER:
         p.arrow((x, y), (x, y + 222), colour=hue)
         shape(p, x, y + 38, side, anchor, "L × D")
@@ -323,7 +393,10 @@ def attentions(p, y, tokens, end):
         p.arrow((x, y), (x, y + 70), colour=hue)
         shape(p, x, y + 38, side, anchor, f"{tokens} × D")
     p.box(130, y + 72, 460, 80, "Self-attention", f"over [RGB, event]: 2 {tokens} tokens")
-    for x, hue, left, edge, name in ((290, "rgb", 16, 210, "RGB"), (430, "event", 512, 510, "event")):
+    for x, hue, left, edge, name in (
+        (290, "rgb", 16, 210, "RGB"),
+        (430, "event", 512, 510, "event"),
+    ):
         p.arrow((x, y + 152), (x, end), colour=hue)
         p.arrow((x, y + 270), (edge, y + 270), colour=hue)
         for line, below in (("keys,", 260), ("values", 293)):
@@ -366,7 +439,12 @@ def architecture_paper(colours):
     p.path([(82, 226), (638, 226)], "text")
     for x, *_ in OUTER:
         p.arrow((x, 226), (x, 764), colour="text")
-    inputs(p, ("sentences", "about each name"), ("CLIP text tower", "linear layer to D"), "F × 3 × S × S")
+    inputs(
+        p,
+        ("sentences", "about each name"),
+        ("CLIP text tower", "linear layer to D"),
+        "F × 3 × S × S",
+    )
     p.text(360, 218, "L × D, + modality embedding", 18, colour="soft")
     p.tag(360, 174, "w/o RW")
     p.tag(82, 262, "w/o SCI")
@@ -376,12 +454,15 @@ def architecture_paper(colours):
     for x, hue, side, anchor in INNER:
         p.arrow((x, 542), (x, 606), colour=hue)
         shape(p, x, 574, side, anchor, "F × K × D", "5 × 197 × 768")
-        p.box(x - 94, 608, 188, 98, "+ embeddings", "position, frame,", "modality", hue=hue, size=20)
+        p.box(
+            x - 94, 608, 188, 98, "+ embeddings", "position, frame,", "modality", hue=hue, size=20
+        )
         p.arrow((x, 706), (x, 764), colour=hue)
         shape(p, x, 738, side, anchor, "N × D")
 
     for x, hue, name in ((16, "rgb", "RGB"), (372, "event", "event")):
-        p.box(x, 766, 332, 88, "Multi-modal Transformer", f"over [{name}, text]: N + L tokens", hue=hue, size=20)
+        over = f"over [{name}, text]: N + L tokens"
+        p.box(x, 766, 332, 88, "Multi-modal Transformer", over, hue=hue, size=20)
     attentions(p, 854, "N", 1262)
     p.tag(360, 854, "w/o MT")
     p.tag(360, 1006, "w/o SA")
@@ -392,16 +473,25 @@ def architecture_paper(colours):
     p.box(306, 1080, 108, 88, "read-out", "tokens", "(learned)", size=18)
     p.arrow((360, 1168), (360, 1262))
 
-    strip(p, 1264, [(16, 196, "text", "L text"), (222, 98, "rgb", "N RGB"), (330, 60, "both", "R"),
-                    (400, 98, "event", "N event"), (508, 196, "text", "L text")])  # fmt: skip
+    side_by_side = [
+        (16, 196, "text", "L text"),
+        (222, 98, "rgb", "N RGB"),
+        (330, 60, "both", "R"),
+        (400, 98, "event", "N event"),
+        (508, 196, "text", "L text"),
+    ]
+    strip(p, 1264, side_by_side)
     p.text(360, 1332, "all tokens, side by side: 2 N + 2 L + R", 18, colour="soft")
     p.arrow((360, 1344), (360, 1378))
     p.box(60, 1380, 600, 80, "Final attention", "the read-out tokens ask all tokens")
     classifier(p, 1460, "LayerNorm, flatten, linear layer")
 
     sizes(p, 1716, "FSKNDLR")
-    p.text(28, 1938, "The read-out tokens are our choice: the paper leaves it open.", 17, anchor="start", colour="soft")
-    p.text(16, 1988, "Switches (rows of Table 4; fields of Config)", 20, anchor="start", style="-Bold")
+    choice = "The read-out tokens are our choice: the paper leaves it open."
+    p.text(28, 1938, choice, 17, anchor="start", colour="soft")
+    p.text(
+        16, 1988, "Switches (rows of Table 4; fields of Config)", 20, anchor="start", style="-Bold"
+    )
     for i, (row, field, value, words) in enumerate(SWITCHES):
         y = 2028 + 62 * i
         p.tag(70, y, row)
@@ -412,13 +502,20 @@ def architecture_paper(colours):
 
 def architecture_released(colours):
     p = Picture(colours, 2600, ALT["architecture_released"])
-    heading(p, "The released model", "as safe_released.py computes it, from top to bottom")
+    heading(
+        p, "The released model", "as safe_companion/released.py computes it, from top to bottom"
+    )
 
     # Text: one row of tokens, for the one block.
     p.path([(638, 174), (638, 226)], "text")
     p.path([(82, 226), (638, 226)], "text")
     p.arrow((82, 226), (82, 830), colour="text")
-    inputs(p, ("no sentence", "the bare name"), ("CLIP text tower", "linear layer to D"), "F × 3 × S × S")
+    inputs(
+        p,
+        ("no sentence", "the bare name"),
+        ("CLIP text tower", "linear layer to D"),
+        "F × 3 × S × S",
+    )
     p.text(360, 218, "L × D, + modality embedding", 18, colour="soft")
     p.marker(460, 90, 1)
     p.marker(360, 316, 2)
@@ -427,14 +524,21 @@ def architecture_released(colours):
     for x, hue, side, anchor in INNER:
         p.arrow((x, 542), (x, 606), colour=hue)
         shape(p, x, 574, side, anchor, "F × K × 512", "5 × 197 × 512")
-        p.box(x - 94, 608, 188, 164, "mean of frames", "linear layer to D", "(one for both)", "+ modality", "embedding",
-              hue=hue, size=19)
+        steps = ["mean of frames", "linear layer to D", "(one for both)", "+ modality", "embedding"]
+        p.box(x - 94, 608, 188, 164, *steps, hue=hue, size=19)
         p.arrow((x, 772), (x, 830), colour=hue)
         shape(p, x, 804, side, anchor, "K × D")
     p.marker(360, 608, 4)
     p.marker(360, 772, 5)
 
-    p.box(16, 832, 688, 84, "Joint Transformer block, LayerNorm", "over [text, RGB, event]: L + 2 K tokens")
+    p.box(
+        16,
+        832,
+        688,
+        84,
+        "Joint Transformer block, LayerNorm",
+        "over [text, RGB, event]: L + 2 K tokens",
+    )
     attentions(p, 916, "K", 1304)
     p.marker(688, 832, 6)
     p.marker(590, 988, 7)
@@ -448,8 +552,12 @@ def architecture_released(colours):
         p.arrow((x, 1386), (x, 1444), colour=hue)
     shape(p, 134, 1420, 12, "start", "L × D")
     shape(p, 360, 1420, 12, "start", "K × D")
-    strip(p, 1446, [(16, 236, "text", "L text"), (262, 196, "both", "K RGB + event"),
-                    (468, 236, "both", "R read-out (learned)")])  # fmt: skip
+    side_by_side = [
+        (16, 236, "text", "L text"),
+        (262, 196, "both", "K RGB + event"),
+        (468, 236, "both", "R read-out (learned)"),
+    ]
+    strip(p, 1446, side_by_side)
     p.text(360, 1514, "all tokens, side by side: L + K + R", 18, colour="soft")
     p.arrow((360, 1526), (360, 1560))
     p.box(60, 1562, 600, 80, "Self-attention, once more", "the read-out tokens ask all tokens")
@@ -457,8 +565,8 @@ def architecture_released(colours):
     classifier(p, 1642, "flatten, linear layer")
     sizes(p, 1898, "FSKDLR")
     p.text(16, 2130, "Differences", 20, anchor="start", style="-Bold")
-    p.text(16, 2158, "filled: differs from the paper; hollow: the paper does not settle it", 18, anchor="start",
-           colour="soft")
+    legend = "filled: differs from the paper; hollow: the paper does not settle it"
+    p.text(16, 2158, legend, 18, anchor="start", colour="soft")
     for i, (_, words) in enumerate(RELEASED_DIFFERENCES, start=1):
         p.marker(36, 2154 + 38 * i, i)
         p.text(64, 2160 + 38 * i, words, 18, anchor="start")
@@ -467,18 +575,30 @@ def architecture_released(colours):
 
 # ---------------------------------------------------------------- teaching pictures
 
+
 def cross_attention(colours):
     """Three texts ask six patches; the scores are invented, everything after them is computed."""
     p = Picture(colours, 746, ALT["cross_attention"])
     heading(p, "Cross-attention", "each class name asks: which image tokens are about me?")
-    scores = np.array([[1.3, 0.7, 3.1, 0.2, 0.1, 0.3], [0.1, 0.3, 0.2, 0.1, 1.7, 2.9], [0.2, 1.2, 0.1, 0.4, 2.2, 1.5]])
+    names = ("waving", "kicking", "sitting")
+    scores = np.array(
+        [
+            [1.3, 0.7, 3.1, 0.2, 0.1, 0.3],
+            [0.1, 0.3, 0.2, 0.1, 1.7, 2.9],
+            [0.2, 1.2, 0.1, 0.4, 2.2, 1.5],
+        ]
+    )
     weights = np.exp(scores) / np.exp(scores).sum(axis=1, keepdims=True)
-    left, cell, top, height = 172, 66, 260, 84
+    left, top = 172, 260  # of the table of weights
+    cell, height = 66, 84
+    right = left + 6 * cell
 
     # the image, and its six patches as the heads of columns
     scene = Picture(colours, 100, "")
-    for limb in ([(75, 34), (75, 60)], [(36, 36), (50, 52), (75, 38), (106, 34), (122, 10)],
-                 [(69, 97), (75, 60), (104, 72), (132, 62)]):  # fmt: skip
+    trunk = [(75, 34), (75, 60)]
+    arms = [(36, 36), (50, 52), (75, 38), (106, 34), (122, 10)]
+    legs = [(69, 97), (75, 60), (104, 72), (132, 62)]
+    for limb in (trunk, arms, legs):
         scene.path(limb, "ink", line=6)
     scene.circle(75, 21, 11, fill="ink")
     figure = "".join(scene.shapes)
@@ -490,47 +610,59 @@ def cross_attention(colours):
     for k in range(6):
         row, column = divmod(k, 3)
         x, y = left + k * cell + 4, 122
-        p.rect(x, y, cell - 8, cell - 8, fill="rgb_tint", stroke="rgb", radius=4)
-        p.add(f'<svg x="{x}" y="{y}" width="{cell - 8}" height="{cell - 8}" '
-              f'viewBox="{column * 50} {row * 50} 50 50">{figure}</svg>')  # fmt: skip
+        side = cell - 8
+        p.rect(x, y, side, side, fill="rgb_tint", stroke="rgb", radius=4)
+        part = f'viewBox="{column * 50} {row * 50} 50 50"'
+        p.add(f'<svg x="{x}" y="{y}" width="{side}" height="{side}" {part}>{figure}</svg>')
         p.text(x + cell / 2 - 4, y + 82, str(k + 1), 18, style="-Bold")
-        p.arrow((x + cell / 2 - 4, y + 92), (x + cell / 2 - 4, top - 4), colour="rgb", line=2.5, head=7)
+        p.arrow(
+            (x + cell / 2 - 4, y + 92), (x + cell / 2 - 4, top - 4), colour="rgb", line=2.5, head=7
+        )
 
     # queries, weights, outputs
     p.text(16, top - 34, "L text tokens:", 18, anchor="start", style="-Bold")
     p.text(16, top - 10, "queries", 18, anchor="start", style="-Bold")
-    for i, name in enumerate(("waving", "kicking", "sitting")):
-        y, middle = top + height * i, top + height * i + height / 2 - 5
+    for i, name in enumerate(names):
+        y = top + height * i
+        middle = y + height / 2 - 5
         p.box(16, y + 6, 116, height - 22, name, hue="text", size=19)
         p.arrow((133, middle), (left - 4, middle), colour="text", head=7)
         for k, weight in enumerate(weights[i]):
-            p.rect(left + k * cell + 2, y, cell - 4, height - 10, radius=4, stroke="rgb", line=1.5,
-                   fill=blend(colours["ground"], colours["rgb"], 0.06 + 0.9 * weight))  # fmt: skip
-            p.text(left + (k + 0.5) * cell, middle + 7, f"{100 * weight:.0f} %", 18,
-                   style="-Bold" if weight == weights[i].max() else "")  # fmt: skip
-        p.arrow((left + 6 * cell + 2, middle), (left + 6 * cell + 42, middle), colour="text", head=7)
-        p.box(left + 6 * cell + 44, y + 6, 92, height - 22, f"out {i + 1}", hue="text", size=19)
-    p.text(left + 6 * cell + 90, top - 34, "L outputs", 18, style="-Bold")
-    p.text(left + 6 * cell + 90, top - 10, "of width D", 18, colour="soft")
+            x = left + k * cell
+            fill = blend(colours["ground"], colours["rgb"], 0.06 + 0.9 * weight)
+            look = {"fill": fill, "stroke": "rgb", "radius": 4, "line": 1.5}
+            p.rect(x + 2, y, cell - 4, height - 10, **look)
+            style = "-Bold" if weight == weights[i].max() else ""
+            p.text(left + (k + 0.5) * cell, middle + 7, f"{100 * weight:.0f} %", 18, style=style)
+        p.arrow((right + 2, middle), (right + 42, middle), colour="text", head=7)
+        p.box(right + 44, y + 6, 92, height - 22, f"out {i + 1}", hue="text", size=19)
+    p.text(right + 90, top - 34, "L outputs", 18, style="-Bold")
+    p.text(right + 90, top - 10, "of width D", 18, colour="soft")
 
     # how to read it
     y = top + 3 * height + 22
-    for i, (head, line) in enumerate((
+    steps = [
         ("1  Compare", "score = query · key / √d, for each name and each patch"),
         ("2  Share out", "softmax: each row becomes shares of 100 %"),
         ("3  Collect", "output = the patches' values, averaged with these shares"),
-    )):
+    ]
+    for i, (head, line) in enumerate(steps):
         p.text(16, y + 30 * i, head, 18, anchor="start", style="-Bold")
         p.text(160, y + 30 * i, line, 17, anchor="start")
     p.rect(16, y + 84, 688, 58, fill="text_tint", stroke="text")
     p.text(360, y + 121, "softmax( Q Kᵀ / √d ) V", 25, style="-Bold")
-    p.text(360, y + 172, "The scores are invented; a trained model's are on the attention page.", 17, colour="soft")
+    note = "The scores are invented; a trained model's are on the attention page."
+    p.text(360, y + 172, note, 17, colour="soft")
     return p
 
 
 def threshold_events(signal, threshold):
-    """[(index, +1 or -1)]: an event whenever the signal has moved by `threshold` since the last event's level."""
-    level, events = signal[0], []
+    """[(index, +1 or -1)]: an event whenever the signal has left the last event's level.
+
+    It has if it moved by `threshold`.
+    """
+    level = signal[0]
+    events = []
     for i, value in enumerate(signal):
         while abs(value - level) >= threshold:
             sign = 1 if value > level else -1
@@ -542,8 +674,12 @@ def threshold_events(signal, threshold):
 def events_idea(colours):
     """One pixel of an event camera, by the contrast-threshold model."""
     p = Picture(colours, 680, ALT["events_idea"])
-    heading(p, "One pixel of an event camera", "it reports changes of the log intensity, nothing else")
-    left, width, top, height, threshold = 76, 616, 112, 330, 0.2
+    heading(
+        p, "One pixel of an event camera", "it reports changes of the log intensity, nothing else"
+    )
+    left, top = 76, 112  # of the curve
+    width, height = 616, 330
+    threshold = 0.2
     t = np.linspace(0, 1, 20_001)
 
     def step(at, over, by):  # a smooth change by `by`, centred on `at`
@@ -578,54 +714,58 @@ def events_idea(colours):
     p.text(left + width + 12, base + 26, "time", 18, anchor="end")
     p.text(left - 12, base - 22, "ON", 18, anchor="end", style="-Bold", colour="on")
     p.text(left - 12, base + 36, "OFF", 18, anchor="end", style="-Bold", colour="off")
-    p.text(16, base + 92, f"Each step by the threshold C sends one event (x, y, t, p): {len(events)} here.", 18,
-           anchor="start")
-    p.text(16, base + 120, "Fast changes send many, slow ones few, a constant light none.", 18, anchor="start")
+    lines = [
+        f"Each step by the threshold C sends one event (x, y, t, p): {len(events)} here.",
+        "Fast changes send many, slow ones few, a constant light none.",
+    ]
+    for i, line in enumerate(lines):
+        p.text(16, base + 92 + 28 * i, line, 18, anchor="start")
     return p
 
 
 def first_easy_recording(dataset):
-    """(events as EVENT_DTYPE from t = 0, frames [F, H, W, 3], frame times, class name, sample name).
+    """(events from t = 0, frames [F, H, W, 3], frame times, class name, sample name).
 
-    The first test recording of the generated sample's first class that is hard for neither modality; filmed again from
-    its seed, bit for bit the one in the sample.
+    The first test recording of the generated sample's first class that is hard for neither
+    modality; filmed again from its seed, bit for bit the one in the sample.
     """
     label = 0
     for index in range(100):
-        seed = [0, safe_sample.DATASET_IDS[dataset], safe_sample.SPLIT_IDS["test"], label, index]
-        shot = safe_sample.simulate(dataset, label, np.random.SeedSequence(seed))
-        if shot["truth"]["cause"] == "none":
-            events = np.empty(len(shot["events"]["t"]), safe_data.EVENT_DTYPE)
+        seed = [0, sample.DATASET_IDS[dataset], sample.SPLIT_IDS["test"], label, index]
+        film = sample.simulate(dataset, label, np.random.SeedSequence(seed))
+        if film["truth"]["cause"] == "none":
+            events = np.empty(len(film["events"]["t"]), EVENT_DTYPE)
             for column in events.dtype.names:
-                events[column] = shot["events"][column]
-            name = f"sample-test-{label:04d}-{index:03d}"
-            return events, shot["frames"], shot["frame_t"], safe_sample.CLASSES[dataset][label], name
+                events[column] = film["events"][column]
+            name = sample.sample_name("test", label, index)
+            return events, film["frames"], film["frame_t"], sample.CLASSES[dataset][label], name
     raise RuntimeError(f"{dataset}: 100 recordings, and each is hard for a modality")
 
 
-def afe_difference(events, size):
-    """AFE's measure between the two halves of these events: 200 * sum|A - B| / n."""
-    middle = len(events) // 2
-    halves = events[:middle], events[middle:]
-    first, second = (safe_data._opened(safe_data.count_image(half, size)) for half in halves)
-    return 200 * np.abs(first - second).sum() / len(events)
+def authors_image(events):
+    """The event image of these events in the authors' colours."""
+    pixels = event_image(events, SIZE, "authors")
+    return Image.fromarray(pixels.transpose(1, 2, 0))
 
 
 def afe_steps(colours):
-    """AFE on one recording of the sample: halves by event count, the windows in time, their event images."""
+    """AFE on one recording of the sample: halves by event count, windows in time, event images."""
     events, _, _, class_name, name = first_easy_recording("pokerevent")
-    size, minimum = (safe_sample.WORLD.width, safe_sample.WORLD.height), safe_core.PRESETS["sample"]["afe_min_events"]
-    windows = safe_data.adaptive_windows(events, size, min_events=minimum, threshold=0.0)
+    minimum = safe_core.PRESETS["sample"]["afe_min_events"]
+    windows = adaptive_windows(events, SIZE, min_events=minimum, threshold=0.0)
     p = Picture(colours, 880, ALT["afe_steps"])
-    heading(p, "Adaptive event windows (AFE)", f"PokerEvent sample (generated), class {class_name}, {name}")
-    left, width, end = 16, 688, int(events["t"][-1]) + 1
+    about = f"PokerEvent sample (generated), class {class_name}, {name}"
+    heading(p, "Adaptive event windows (AFE)", about)
+    left, width = 16, 688
+    end = int(events["t"][-1]) + 1
 
     def x_of(t):
         return left + width * float(t) / end
 
     # events over time
     counts, edges = np.histogram(events["t"], bins=86, range=(0, end))
-    base, height = 200, 80
+    base = 200
+    height = 80
     p.text(16, 100, "events over time", 18, anchor="start", style="-Bold")
     for count, edge in zip(counts, edges, strict=False):
         tall = height * count / counts.max()
@@ -634,23 +774,31 @@ def afe_steps(colours):
 
     # the tree, one row a level; a level's windows are what a larger minimum would leave
     levels = int(math.log2(len(windows)))
-    row, step = 236, 112
+    row = 236
+    step = 112
     for level in range(levels + 1):
         y = row + step * level
-        parts = safe_data.adaptive_windows(events, size, min_events=len(events) // 2 ** (level + 1) + 1, threshold=0.0)
-        for start, stop in parts:
-            x0, x1 = x_of(events["t"][start] if start else 0), x_of(events["t"][stop] if stop < len(events) else end)
-            last = level == levels
-            p.rect(x0 + 2, y, x1 - x0 - 4, 44, fill="event_tint", stroke="event", line=2 if last else 1.5)
-            count = f"{stop - start:,}".replace(",", " ") + " events" * (level == 0)
-            p.text((x0 + x1) / 2, y + 28, count, 17, style="-Bold", room=x1 - x0)
-            if not last:
-                xm = x_of(events["t"][(start + stop) // 2])
-                value = afe_difference(events[start:stop], size)
-                p.path([(xm, y + 44), (xm, y + step - 8)], "event", line=2, dash="5 4")
-                side = "end" if xm > WIDTH / 2 else "start"
-                p.text(xm + (-10 if side == "end" else 10), y + 82, f"halves differ by {value:.0f}", 17, anchor=side)
-    bottom, side, top = row + step * levels + 44, 166, row + step * levels + 104
+        last = level == levels
+        fewest = len(events) // 2 ** (level + 1) + 1
+        for start, stop in adaptive_windows(events, SIZE, min_events=fewest, threshold=0.0):
+            x0 = x_of(events["t"][start]) if start else x_of(0)
+            x1 = x_of(events["t"][stop]) if stop < len(events) else x_of(end)
+            line = 2 if last else 1.5
+            p.rect(x0 + 2, y, x1 - x0 - 4, 44, fill="event_tint", stroke="event", line=line)
+            count = f"{stop - start:,}".replace(",", " ")
+            words = f"{count} events" if level == 0 else count
+            p.text((x0 + x1) / 2, y + 28, words, 17, style="-Bold", room=x1 - x0)
+            if last:
+                continue
+            middle = (start + stop) // 2
+            value = half_difference(events[start:middle], events[middle:stop], SIZE)
+            xm = x_of(events["t"][middle])
+            p.path([(xm, y + 44), (xm, y + step - 8)], "event", line=2, dash="5 4")
+            offset, side = (-10, "end") if xm > WIDTH / 2 else (10, "start")
+            p.text(xm + offset, y + 82, f"halves differ by {value:.0f}", 17, anchor=side)
+    bottom = row + step * levels + 44
+    top = bottom + 60
+    side = 166
     p.text(16, bottom + 25, "0", 16, anchor="start", colour="soft")
     p.text(704, bottom + 25, f"{end / 1000:.0f} ms", 16, anchor="end", colour="soft")
 
@@ -658,111 +806,134 @@ def afe_steps(colours):
     for i, (start, stop) in enumerate(windows):
         x = left + i * (width - side) / (len(windows) - 1)
         t0, t1 = events["t"][start], events["t"][stop - 1]
-        p.path([(x_of((t0 + t1) / 2), bottom), (x + side / 2, top - 4)], "event", line=2, dash="5 4")
-        tall = side * size[1] / size[0]
-        picture = safe_data.event_image(events[start:stop], size, "authors").transpose(1, 2, 0)
-        p.image(x, top, side, tall, Image.fromarray(picture))
+        p.path(
+            [(x_of((t0 + t1) / 2), bottom), (x + side / 2, top - 4)], "event", line=2, dash="5 4"
+        )
+        tall = side * SIZE[1] / SIZE[0]
+        p.image(x, top, side, tall, authors_image(events[start:stop]))
         p.rect(x, top, side, tall, stroke="event", radius=0)
         p.text(x + side / 2, top + tall + 26, f"{(t1 - t0) / 1000:.0f} ms", 18, style="-Bold")
     y = top + 196
-    for i, line in enumerate((
+    fewest = f"{minimum:,}".replace(",", " ")
+    lines = [
         "Each row halves the windows above it by event count, so a window is",
         "short in time where much happens. A halving stops once a half would",
-        f"have fewer than {minimum:,} events.".replace(",", " ") + " With a threshold above 0, it stops also",
+        f"have fewer than {fewest} events. With a threshold above 0, it stops also",
         "where the halves differ by less; here, as published for HARDVS, it is 0.",
-    )):
+    ]
+    for i, line in enumerate(lines):
         p.text(16, y + 27 * i, line, 18, anchor="start")
     return p
 
 
-DRAWINGS = {f.__name__: f for f in (architecture_paper, architecture_released, cross_attention, events_idea, afe_steps)}
+DRAWINGS = {
+    "architecture_paper": architecture_paper,
+    "architecture_released": architecture_released,
+    "cross_attention": cross_attention,
+    "events_idea": events_idea,
+    "afe_steps": afe_steps,
+}
 
 
 # ---------------------------------------------------------------- animations
 
-CARD, INK, SOFT = "#f6f8fa", "#1f2328", "#505860"  # one look on light and dark pages
+CARD = "#f6f8fa"  # one look on light and dark pages
+INK = "#1f2328"
+SOFT = "#505860"
 MOMENTS = 27  # of a recording's animation: three for each RGB frame
 VIEWS = 32  # of the turning event cloud
 
 
 def letters(size, style=""):
-    return ImageFont.truetype(Path(matplotlib.get_data_path()) / "fonts" / "ttf" / f"DejaVuSans{style}.ttf", size)
+    return ImageFont.truetype(font_file(style), size)
 
 
 def recording_moments(dataset):
-    """One recording over time: the newest RGB frame beside the events of the last frame interval."""
-    events, frames, frame_t, class_name, name = first_easy_recording(dataset)
-    size = safe_sample.WORLD.width, safe_sample.WORLD.height
+    """One recording over time: the newest RGB frame, and the events of the last frame interval."""
+    events, frames, frame_t, class_name, _ = first_easy_recording(dataset)
     interval = int(frame_t[1] - frame_t[0])
-    panel, moments = (346, 260), []
+    panel = (346, 260)
+    moments = []
     for moment in range(MOMENTS):
         now = (moment + 1) * interval // 3
         start, stop = np.searchsorted(events["t"], [now - interval, now])
-        seen = safe_data.event_image(events[start:stop], size, "authors").transpose(1, 2, 0)
+        seen = authors_image(events[start:stop])
+        frame = Image.fromarray(frames[moment // 3])
         card = Image.new("RGB", (WIDTH, 352), CARD)
         draw = ImageDraw.Draw(card)
-        for x, title, picture, sampling in (
-            (9, "RGB frame", frames[moment // 3], Image.Resampling.BICUBIC),
-            (365, f"events of {interval / 1000:.0f} ms", seen, Image.Resampling.NEAREST),
-        ):
-            draw.text((x, 10), title, INK, letters(19, "-Bold"))
-            card.paste(Image.fromarray(picture).resize(panel, sampling), (x, 42))
+        draw.text((9, 10), "RGB frame", INK, letters(19, "-Bold"))
+        card.paste(frame.resize(panel, Image.Resampling.BICUBIC), (9, 42))
+        draw.text((365, 10), f"events of {interval / 1000:.0f} ms", INK, letters(19, "-Bold"))
+        card.paste(seen.resize(panel, Image.Resampling.NEAREST), (365, 42))
         draw.rectangle((9, 310, 711, 315), "#d5dae0")
         draw.rectangle((9, 310, 9 + 702 * (moment + 1) // MOMENTS, 315), INK)
-        draw.text((9, 324), f"generated sample, not {DATASET_NAMES[dataset]}: {class_name}", SOFT, letters(16))
+        about = f"generated sample, not {TITLES[dataset]}: {class_name}"
+        draw.text((9, 324), about, SOFT, letters(16))
         draw.text((711, 324), f"{now / 1000:.0f} ms", SOFT, letters(16), anchor="ra")
         moments.append(card)
     return moments
 
 
-DATASET_NAMES = {"hardvs": "HARDVS", "pokerevent": "PokerEvent"}
+def projected(xyz, depth, share):
+    """(picture coordinates [n, 2], distances [n]) of points, by parallel projection.
+
+    depth: of the cloud; share: how far the view has turned, 0 from the front, 1 from the side.
+    """
+    turn = math.radians(72 * share)
+    tilt = math.radians(20 * share)
+    x, y, z = (xyz - [SIZE[0] / 2, SIZE[1] / 2, depth / 2]).T
+    across = x * math.cos(turn) + z * math.sin(turn)
+    away = z * math.cos(turn) - x * math.sin(turn)
+    down = y * math.cos(tilt) - away * math.sin(tilt)
+    return np.stack([WIDTH / 2 + 1.75 * across, 218 + 1.75 * down], axis=1), away
 
 
 def cloud_views():
-    """The events of one recording as points (x, y, time), seen from the front, from the side, and back."""
+    """The events of one recording as points (x, y, time): from the front, the side, and back."""
     events, _, _, class_name, _ = first_easy_recording("hardvs")
     events = events[::2]  # half of them are enough to see, and to load
-    width, height = safe_sample.WORLD.width, safe_sample.WORLD.height
-    end, depth = int(events["t"][-1]) + 1, 1.5 * width
-    corners = np.array([(x, y, z) for z in (0, depth) for x, y in ((0, 0), (width, 0), (width, height), (0, height))])
+    width, height = SIZE
+    end = int(events["t"][-1]) + 1
+    depth = 1.5 * width
+    outline = [(0, 0), (width, 0), (width, height), (0, height)]
+    corners = np.array([(x, y, z) for z in (0, depth) for x, y in outline])
+    front = [(0, 1), (1, 2), (2, 3), (3, 0)]
+    back = [(4, 5), (5, 6), (6, 7), (7, 4)]
+    edges = [*front, *back, (0, 4), (1, 5), (2, 6), (3, 7)]
     points = np.stack([events["x"], events["y"], events["t"] / end * depth], axis=1)
-    colours = np.array([ImageColor.getrgb(c) for c in (safe_book.OFF, safe_book.ON)], np.uint8)[events["p"]]
+    colours = np.array([OFF_COLOUR, ON_COLOUR], np.uint8)[events["p"]]
     views = []
     for view in range(VIEWS):
         share = (1 - math.cos(2 * math.pi * view / VIEWS)) / 2
-        turn, tilt = math.radians(72 * share), math.radians(20 * share)
-
-        def project(xyz, turn=turn, tilt=tilt):
-            """Picture coordinates [n, 2] and depth [n], by parallel projection."""
-            x, y, z = (xyz - [width / 2, height / 2, depth / 2]).T
-            across, away = x * math.cos(turn) + z * math.sin(turn), z * math.cos(turn) - x * math.sin(turn)
-            down = y * math.cos(tilt) - away * math.sin(tilt)
-            return np.stack([WIDTH / 2 + 1.75 * across, 218 + 1.75 * down], axis=1), away
-
+        box, _ = projected(corners, depth, share)
+        flat, away = projected(points, depth, share)
         card = Image.new("RGB", (WIDTH, 432), CARD)
         draw = ImageDraw.Draw(card)
-        (box, _), (flat, away) = project(corners), project(points)
-        for a, b in [(i, (i + 1) % 4) for i in range(4)] + [(4 + i, 4 + (i + 1) % 4) for i in range(4)] + [
-            (i, 4 + i) for i in range(4)]:  # fmt: skip
+        for a, b in edges:
             draw.line([tuple(box[a]), tuple(box[b])], "#a9b1ba", 1)
         canvas = np.array(card)
-        at = np.rint(flat[np.argsort(-away)]).astype(int)
+        far_first = np.argsort(-away)
+        at = np.rint(flat[far_first]).astype(int)
         for dx, dy in ((0, 0), (1, 0), (0, 1), (1, 1)):
-            canvas[at[:, 1] + dy, at[:, 0] + dx] = colours[np.argsort(-away)]
+            canvas[at[:, 1] + dy, at[:, 0] + dx] = colours[far_first]
         card = Image.fromarray(canvas)
         draw = ImageDraw.Draw(card)
         draw.text((9, 8), "events in space and time", INK, letters(19, "-Bold"))
-        draw.text((711, 10), "ON", safe_book.ON, letters(17, "-Bold"), anchor="ra")
-        draw.text((672, 10), "OFF", safe_book.OFF, letters(17, "-Bold"), anchor="ra")
+        draw.text((711, 10), "ON", ON_COLOUR, letters(17, "-Bold"), anchor="ra")
+        draw.text((672, 10), "OFF", OFF_COLOUR, letters(17, "-Bold"), anchor="ra")
         draw.text((9, 406), f"generated sample, not HARDVS: {class_name}", SOFT, letters(16))
-        draw.text((711, 406), f"long edge: {end / 1000:.0f} ms", SOFT, letters(16), anchor="ra")
+        long_edge = f"long edge: {end / 1000:.0f} ms"
+        draw.text((711, 406), long_edge, SOFT, letters(16), anchor="ra")
         views.append(card)
     return views
 
 
 ANIMATIONS = {  # how to draw one, and how to pack it
     "hardvs": (functools.partial(recording_moments, "hardvs"), dict(duration=150, quality=40)),
-    "pokerevent": (functools.partial(recording_moments, "pokerevent"), dict(duration=150, quality=30)),
+    "pokerevent": (
+        functools.partial(recording_moments, "pokerevent"),
+        dict(duration=150, quality=30),
+    ),
     "events_cloud": (cloud_views, dict(duration=110, lossless=True, quality=60)),
 }
 
@@ -775,11 +946,13 @@ def main(names):
     for name in names or ALT:
         if name in DRAWINGS:
             for variant in ("light", "dark"):
-                (FOLDER / f"{name}-{variant}.svg").write_text(DRAWINGS[name](theme(variant)).svg(), encoding="utf-8")
+                picture = DRAWINGS[name](theme(variant))
+                (FOLDER / f"{name}-{variant}.svg").write_text(picture.svg(), encoding="utf-8")
             continue
         draw, packing = ANIMATIONS[name]
-        first, *rest = images = draw()
-        first.save(FOLDER / f"{name}.webp", save_all=True, append_images=rest, loop=0, **packing)
+        images = draw()
+        animation = {"save_all": True, "append_images": images[1:], "loop": 0}
+        images[0].save(FOLDER / f"{name}.webp", **animation, **packing)
         still = images[len(images) // 2]  # for readers who asked for less motion
         still.save(FOLDER / f"{name}-still.webp", quality=80)
 

@@ -3,7 +3,7 @@
 Each module answers one question, which its first line asks. Imports point down only:
 
     __main__                  the commands
-    notebooks                 what notebooks show, and how they are executed
+    notebooks, execution      what notebooks show; how they are executed
     study_plots, plots        pictures of studies; of recordings, clips and runs
     claims                    the paper's numbers beside ours, and the verdicts
     studies                   several runs: rows, seeds, sweeps

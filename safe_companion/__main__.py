@@ -150,14 +150,14 @@ def execute(options: argparse.Namespace) -> None:
     from concurrent.futures import ThreadPoolExecutor
 
     import safe_core
-    from safe_companion import ROOT, datasets, notebooks
+    from safe_companion import ROOT, datasets, execution
 
-    paths = notebooks.notebooks(options.names)
+    paths = execution.notebooks(options.names)
     for dataset in SAMPLES:  # made once, before notebooks side by side ask for them
         datasets.open_dataset(safe_core.configure(dataset=dataset))
     os.environ["OMP_NUM_THREADS"] = "1"  # threads that wait for another's cores make all slow
     with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
-        for path, _ in zip(paths, pool.map(notebooks.execute, paths), strict=True):
+        for path, _ in zip(paths, pool.map(execution.execute, paths), strict=True):
             print(path.relative_to(ROOT), flush=True)
 
 

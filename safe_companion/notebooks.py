@@ -1,12 +1,9 @@
-"""How do notebooks show a study, and how are they executed? What their cells have in common."""
+"""How do notebooks show a study? What their cells have in common."""
 
 import dataclasses
 import hashlib
 import html
-import tempfile
-import time
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -15,7 +12,7 @@ from matplotlib.figure import Figure
 from tqdm import tqdm
 
 import safe_core
-from safe_companion import ROOT, datasets, plots, records
+from safe_companion import datasets, plots
 from safe_companion.effects import breakdown, effect_table, with_light
 from safe_companion.paper import claims
 from safe_companion.prompts import prompt_sentences
@@ -63,10 +60,16 @@ def open_study(
     preset: str | None = None,
     seeds: int = 3,
     rerun: bool = False,
+    names: dict[str, str] | None = None,
 ) -> Opened:
-    """A study's rows and runs; says what its numbers are about. With rerun: trains what lacks."""
+    """A study's rows and runs; says what its numbers are about. With rerun: trains what lacks.
+
+    names: {row: name on the page}, where only some rows are shown; default: all, as they are named.
+    """
     plots.style()
     rows = studies(dataset, safe_core.origin_of(data_root))[name]
+    if names is not None:
+        rows = {shown: rows[row] for row, shown in names.items()}
     found = study(
         rows, dataset=dataset, data_root=data_root, preset=preset, seeds=seeds, rerun=rerun
     )
@@ -99,6 +102,19 @@ def origin_note(name: str, found: Found, *, dataset: str, data_root: str | None 
         )
     paths = [run["path"] for run in shown]
     display(Markdown("\n\n".join(lines)), metadata={"records": paths})
+
+
+def first_of_each(conditions: Sequence[str]) -> list[int]:
+    """One index for each condition, so that none is picked by its looks.
+
+    Of n conditions in alphabetical order, the search for the i-th starts at i / n of the list.
+    """
+    kinds = sorted(set(conditions))
+    found = []
+    for i, kind in enumerate(kinds):
+        start = i * len(conditions) // len(kinds)
+        found.append(start + list(conditions[start:]).index(kind))
+    return found
 
 
 def counted(count: int, noun: str) -> str:
@@ -239,7 +255,7 @@ def in_words(table: pd.DataFrame) -> str:
     )
 
 
-# ---------------------------------------------------------------- execution
+# ---------------------------------------------------------------- progress
 
 
 class Progress:
@@ -262,62 +278,3 @@ class Progress:
         if self.bar is not None:
             self.bar.close()
             clear_output()
-
-
-TRAINING = ("train", "pretrain_clip", "released_checkpoint")  # these take minutes, show no study
-
-
-def notebooks(names: Sequence[str] = ()) -> list[Path]:
-    """The notebooks of these names or first words; without names all that show studies.
-
-    ValueError for an unknown one.
-    """
-    paths = sorted((ROOT / "notebooks").glob("*.ipynb"))
-    if not names:
-        return [path for path in paths if path.stem not in TRAINING]
-    chosen = set()
-    for name in names:
-        found = [p for p in paths if p.stem == name or p.stem.startswith(f"{name}_")]
-        if not found:
-            known = ", ".join(path.stem for path in paths)
-            raise ValueError(f"no notebook {name}: choose from {known}")
-        chosen.update(found)
-    return sorted(chosen)
-
-
-def execute(path: Path) -> None:
-    """Runs a notebook where it is and keeps its outputs, without what differs from run to run.
-
-    Its metadata say how long that took, when, on which machine, from which commit and which records
-    it shows. If a cell fails, the notebook stays as it was.
-    """
-    import nbformat  # here, since every notebook imports this module, and these take seconds
-    import papermill
-
-    start = time.perf_counter()
-    commit = records.commit()
-    quiet = {"progress_bar": False, "kernel_name": "python3"}
-    with tempfile.TemporaryDirectory() as folder:
-        executed = Path(folder) / path.name
-        papermill.execute_notebook(path, executed, cwd=path.parent, **quiet)
-        notebook = nbformat.read(executed, 4)
-    shown: set[str] = set()
-    for cell in notebook.cells:
-        for key in ("papermill", "execution", "collapsed"):
-            cell.metadata.pop(key, None)
-        for output in cell.get("outputs", []):
-            shown.update(output.get("metadata", {}).pop("records", []))
-    machine = records.machine()
-    notebook.metadata = {
-        "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
-        "language_info": {"name": "python"},
-        "safe": {
-            "seconds": round(time.perf_counter() - start),
-            "date": time.strftime("%Y-%m-%d", time.gmtime()),
-            "commit": commit,
-            **machine["hardware"],
-            "versions": machine["versions"],
-            "records": sorted(shown),
-        },
-    }
-    safe_core.write_atomically(path, lambda file: nbformat.write(notebook, file))

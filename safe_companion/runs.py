@@ -130,5 +130,3 @@ def keep(folder: Path, *, checkpoint: bool = False) -> Path:
 
 def write_bytes(content: bytes, path: Path) -> None:
     path.write_bytes(content)
-
-

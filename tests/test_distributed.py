@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
@@ -25,45 +26,48 @@ def join(rank, folder, name):
     assert dist.get_world_size() == 2
 
 
-def half_the_batch(rank, folder):
-    join(rank, folder, "gradients")
+def one_of_two(rank, folder):
+    """A step, an evaluation and a run of one of two processes, each with half of every batch."""
+    join(rank, folder, "rendezvous")
     model = model_of(small(freeze_text=False))
     wrapped = DistributedDataParallel(model)
     rgb, event, labels = batch_of(Clips(6), range(rank, 6, 2))
     F.cross_entropy(wrapped(rgb, event), labels).backward()
+    gradients = {name: p.grad for name, p in model.named_parameters()}
     log_probs = predict(model, Clips(7), small())  # 7 clips: nobody is counted twice
-    if rank == 1:
-        gradients = {name: p.grad for name, p in model.named_parameters()}
-        torch.save((gradients, log_probs), folder / "gradients.pt")
+    answers = run_fit(folder / "run", TWO_EPOCHS)["log_probs"]
+    torch.save((gradients, log_probs, answers), folder / f"{rank}.pt")
     dist.destroy_process_group()
 
 
-def half_the_training(rank, folder):
-    join(rank, folder, "training")
-    result = run_fit(folder / "two", TWO_EPOCHS)
-    torch.save(result["log_probs"], folder / f"answers{rank}.pt")
-    dist.destroy_process_group()
+@pytest.fixture(scope="module")
+def two(tmp_path_factory):
+    """[(gradients, log-probabilities, answers of a run)] of two processes that worked together."""
+    folder = tmp_path_factory.mktemp("two")
+    mp.spawn(one_of_two, args=(folder,), nprocs=2)
+    return [torch.load(folder / f"{rank}.pt", weights_only=True) for rank in (0, 1)]
 
 
-def test_two_processes_give_the_single_process_gradient(tmp_path):
-    mp.spawn(half_the_batch, args=(tmp_path,), nprocs=2)
-    gradients, log_probs = torch.load(tmp_path / "gradients.pt", weights_only=True)
+def test_two_processes_give_the_single_process_gradient(two):
     model = model_of(small(freeze_text=False))
     rgb, event, labels = batch_of(Clips(6), range(6))
     F.cross_entropy(model(rgb, event), labels).backward()
-    for name, p in model.named_parameters():  # towers included
-        torch.testing.assert_close(gradients[name], p.grad, atol=1e-6, rtol=1e-3, msg=name)
-    expected = predict(model, Clips(7), small())
-    torch.testing.assert_close(log_probs, expected, atol=1e-5, rtol=1e-4)
+    for gradients, *_ in two:
+        for name, p in model.named_parameters():  # towers included
+            torch.testing.assert_close(gradients[name], p.grad, atol=1e-6, rtol=1e-3, msg=name)
 
 
-def test_a_run_of_two_processes_is_that_of_one(tmp_path):
+def test_two_processes_evaluate_every_clip_once(two):
+    expected = predict(model_of(small(freeze_text=False)), Clips(7), small())
+    for _, log_probs, _ in two:
+        torch.testing.assert_close(log_probs, expected, atol=1e-5, rtol=1e-4)
+
+
+def test_a_run_of_two_processes_is_that_of_one(two, tmp_path):
     """Both see the same batches, halved: only averaged gradients lead to the same model."""
-    mp.spawn(half_the_training, args=(tmp_path,), nprocs=2)
-    answers = [torch.load(tmp_path / f"answers{rank}.pt", weights_only=True) for rank in (0, 1)]
-    assert torch.equal(*answers)
-    alone = run_fit(tmp_path / "one", TWO_EPOCHS)
-    torch.testing.assert_close(answers[0], alone["log_probs"], atol=2e-3, rtol=0)
+    alone = run_fit(tmp_path, TWO_EPOCHS)["log_probs"]
+    for *_, answers in two:
+        torch.testing.assert_close(answers, alone, atol=2e-3, rtol=0)
 
 
 def test_torchrun_trains_on_the_sample_and_resumes(tmp_path):

@@ -1,15 +1,14 @@
-"""The book's own figures: the committed files are what book/figures.py draws, and say what the code does."""
+"""The book's own figures: the committed files are what book/figures.py draws, and they are true."""
 
 import importlib.util
-import json
 import re
 
-import pandas as pd
 import pytest
 from conftest import ROOT
 from PIL import Image
 
 import safe_core
+from safe_companion import paper
 
 spec = importlib.util.spec_from_file_location("figures", ROOT / "book" / "figures.py")
 figures = importlib.util.module_from_spec(spec)
@@ -18,40 +17,46 @@ spec.loader.exec_module(figures)
 VECTOR = [(name, variant) for name in figures.DRAWINGS for variant in ("light", "dark")]
 
 
+def committed(name, variant):
+    return (figures.FOLDER / f"{name}-{variant}.svg").read_text(encoding="utf-8")
+
+
 @pytest.mark.parametrize("name,variant", VECTOR)
 def test_the_committed_diagram_is_what_the_code_draws(name, variant):
     drawn = figures.DRAWINGS[name](figures.theme(variant)).svg()
-    committed = (figures.FOLDER / f"{name}-{variant}.svg").read_text(encoding="utf-8")
-    assert drawn == committed, f"run `python book/figures.py {name}`"
+    assert drawn == committed(name, variant), f"run `python book/figures.py {name}`"
 
 
 @pytest.mark.parametrize("name,variant", VECTOR)
 def test_a_diagram_needs_no_other_file_and_no_host(name, variant):
-    svg = (figures.FOLDER / f"{name}-{variant}.svg").read_text(encoding="utf-8")
-    assert set(re.findall(r'href="(#|data:image/png;base64,|.{0,9})', svg)) <= {"#", "data:image/png;base64,"}
+    svg = committed(name, variant)
+    inside = {"#", "data:image/png;base64,"}
+    assert set(re.findall(r'href="(#|data:image/png;base64,|.{0,9})', svg)) <= inside
     assert set(re.findall(r"\w+://[^\"\s]+", svg)) == {"http://www.w3.org/2000/svg"}
     assert "<text" not in svg and "<script" not in svg and "url(" not in svg
 
 
 def test_the_switches_of_the_diagram_are_those_of_table_4():
-    claims = pd.read_csv(ROOT / "book" / "claims.csv").set_index("id")
-    full = json.loads(claims.fields["t4-full"])
-    defaults = {f: safe_core.Config.__dataclass_fields__[f].default for _, f, *_ in figures.SWITCHES}
-    rows = [row for row in claims.index if row.startswith("t4-no-")]
-    assert {f"t4-no-{row.removeprefix('w/o ').lower()}" for row, *_ in figures.SWITCHES} == set(rows)
+    fields_of = paper.claims().fields
+    full = fields_of["t4-full"]
+    rows = {row for row in fields_of.index if row.startswith("t4-no-")}
+    switches = {f"t4-no-{row.removeprefix('w/o ').lower()}" for row, *_ in figures.SWITCHES}
+    assert switches == rows
     for row, field, value, _ in figures.SWITCHES:
-        fields = json.loads(claims.fields[f"t4-no-{row.removeprefix('w/o ').lower()}"])
-        assert fields.get(field, defaults[field]) == value != full.get(field, defaults[field])
-        assert field in safe_core.Config.__dataclass_fields__
+        default = safe_core.FIELDS[field].default
+        fields = fields_of[f"t4-no-{row.removeprefix('w/o ').lower()}"]
+        assert fields.get(field, default) == value != full.get(field, default)
 
 
 def test_a_tag_marks_each_switch_and_a_number_each_difference(monkeypatch):
-    tags, markers = [], []
+    tags = []
+    markers = []
     monkeypatch.setattr(figures.Picture, "tag", lambda self, x, y, string: tags.append(string))
     monkeypatch.setattr(figures.Picture, "marker", lambda self, x, y, index: markers.append(index))
     figures.architecture_paper(figures.theme("light"))
     figures.architecture_released(figures.theme("light"))
-    assert all(tags.count(row) >= 2 for row, *_ in figures.SWITCHES)  # in the drawing, and in its list
+    # Each in the drawing, and in its list.
+    assert all(tags.count(row) >= 2 for row, *_ in figures.SWITCHES)
     assert all(markers.count(i + 1) >= 2 for i in range(len(figures.RELEASED_DIFFERENCES)))
 
 
@@ -66,7 +71,8 @@ def test_letters_that_do_not_fit_are_an_error():
 
 
 def test_a_pixel_sends_an_event_for_each_threshold_crossed():
-    assert figures.threshold_events([0.0, 0.5, 1.1, 1.1, 0.5, 0.0], 0.5) == [(1, 1), (2, 1), (4, -1), (5, -1)]
+    there_and_back = [0.0, 0.5, 1.1, 1.1, 0.5, 0.0]
+    assert figures.threshold_events(there_and_back, 0.5) == [(1, 1), (2, 1), (4, -1), (5, -1)]
     assert figures.threshold_events([0.0, 1.0], 0.5) == [(1, 1), (1, 1)]
     assert figures.threshold_events([0.3, 0.3, 0.3], 0.5) == []
 
@@ -75,13 +81,15 @@ def test_a_pixel_sends_an_event_for_each_threshold_crossed():
 def test_an_animation_moves_is_small_and_has_a_still(name, frames):
     file = figures.FOLDER / f"{name}.webp"
     assert file.stat().st_size < 600_000
-    with Image.open(file) as moving, Image.open(figures.FOLDER / f"{name}-still.webp") as still:
+    still = figures.FOLDER / f"{name}-still.webp"
+    with Image.open(file) as moving, Image.open(still) as image:
         assert moving.n_frames == frames and moving.info["loop"] == 0
-        assert getattr(still, "n_frames", 1) == 1 and still.size == moving.size
+        assert getattr(image, "n_frames", 1) == 1 and image.size == moving.size
 
 
 def test_every_figure_has_its_alternative_text():
-    stems = {re.sub(r"-(light|dark|still)$", "", file.stem) for file in figures.FOLDER.iterdir()}
+    files = figures.FOLDER.iterdir()
+    stems = {re.sub(r"-(light|dark|still)$", "", file.stem) for file in files}
     assert stems == set(figures.ALT) == set(figures.DRAWINGS) | set(figures.ANIMATIONS)
     assert all(len(text) > 100 for text in figures.ALT.values())
 
@@ -89,4 +97,5 @@ def test_every_figure_has_its_alternative_text():
 def test_the_recording_shown_is_the_first_easy_one_of_the_sample():
     events, frames, frame_t, class_name, name = figures.first_easy_recording("pokerevent")
     assert (class_name, name, len(events)) == ("A", "sample-test-0000-002", 13_841)
-    assert len(frames) == len(frame_t) == figures.MOMENTS // 3 and (events["t"][1:] >= events["t"][:-1]).all()
+    assert len(frames) == len(frame_t) == figures.MOMENTS // 3
+    assert (events["t"][1:] >= events["t"][:-1]).all()

@@ -8,7 +8,7 @@ from conftest import ROOT
 from made_runs import made_run, of_accuracies
 
 import safe_core
-from safe_companion import claims, effects, notebooks, prompts, studies
+from safe_companion import claims, effects, execution, notebooks, prompts, studies
 
 # ---------------------------------------------------------------- tables
 
@@ -268,7 +268,7 @@ def test_a_notebook_is_executed_in_place_and_says_how(tmp_path):
     ]
     cells = [nbformat.v4.new_code_cell(text) for text in sources]
     nbformat.write(nbformat.v4.new_notebook(cells=cells), path)
-    notebooks.execute(path)
+    execution.execute(path)
     notebook = nbformat.read(path, 4)
     assert [cell.execution_count for cell in notebook.cells] == [1, 2]
     assert "papermill" not in notebook.metadata and notebook.cells[0].metadata == {"tags": []}
@@ -281,17 +281,45 @@ def test_a_notebook_is_executed_in_place_and_says_how(tmp_path):
     nbformat.write(notebook, path)
     broken = path.read_bytes()
     with pytest.raises(Exception, match="ZeroDivisionError"):
-        notebooks.execute(path)
+        execution.execute(path)
     assert path.read_bytes() == broken != before and sorted(tmp_path.iterdir()) == [path]
 
 
 def test_notebooks_are_found_by_first_word():
-    found = notebooks.notebooks(["table4", "attention"])
+    found = execution.notebooks(["table4", "attention"])
     assert [path.stem for path in found] == ["attention", "table4_components"]
-    every = {path.stem for path in notebooks.notebooks()}
-    assert every | set(notebooks.TRAINING) == {p.stem for p in (ROOT / "notebooks").glob("*.ipynb")}
-    assert not every & set(notebooks.TRAINING)
+    every = {path.stem for path in execution.notebooks()}
+    assert every | set(execution.TRAINING) == {p.stem for p in (ROOT / "notebooks").glob("*.ipynb")}
+    assert not every & set(execution.TRAINING)
     with pytest.raises(ValueError, match="no notebook table9: choose from ablation_no_cross_"):
-        notebooks.notebooks(["table4", "table9"])
+        execution.notebooks(["table4", "table9"])
     for name in {name for names in studies.SWEPT.values() for name in names}:
-        assert len(notebooks.notebooks([name])) == 1
+        assert len(execution.notebooks([name])) == 1
+
+
+def test_the_parameters_of_the_training_are_the_fields_of_the_configuration():
+    lines = execution.training_parameters().splitlines()
+    names = [line.split(" = ")[0] for line in lines if " = " in line]
+    assert names == ["preset", "out_dir", "resume", *safe_core.FIELDS]
+    assert (
+        'dataset = "hardvs"  # hardvs | pokerevent | folder; folder: one folder per class' in lines
+    )
+    assert "frames = None  # F, Table 5's best" in lines and "use_text = None" in lines
+    assert "prompt = None  # sentence with {} for the class name; None: the paper's" in lines
+    train = nbformat.read(ROOT / "notebooks" / "train.ipynb", 4)
+    (cell,) = filter(execution.is_parameters, train.cells)
+    assert cell.source.splitlines() == lines, "run `safe execute train`"
+
+
+def test_rows_are_shown_under_the_names_that_a_page_gives_them(capsys):
+    names = {"events, with text": "events only", "RGB, with text": "RGB only"}
+    page = notebooks.open_study("modalities", dataset="pokerevent", names=names)
+    assert list(page.rows) == list(page.found) == ["events only", "RGB only"]
+    assert page.rows["events only"] == {"modality": "event"}
+    assert {run["config"]["modality"] for run in page.found["RGB only"]} == {"rgb"}
+
+
+def test_one_recording_of_each_condition_is_shown():
+    conditions = ["dark", "fast", "none", "dark", "fast", "none"]
+    assert notebooks.first_of_each(conditions) == [0, 4, 5]
+    assert notebooks.first_of_each(["all"] * 3) == [0]

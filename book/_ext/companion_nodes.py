@@ -1,0 +1,150 @@
+"""What do all parts of the extension write with? Words for numbers, and small docutils nodes."""
+
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from docutils import nodes
+from sphinx import addnodes
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from safe_companion import ROOT
+
+MINUS = "\N{MINUS SIGN}"
+
+Part = str | nodes.Node
+Row = tuple[str | None, Sequence[Any]]  # of a table: an id or None, and its cells
+
+
+# ------------------------------------------------------------------------------- words
+def signed(value: float, digits: int = 1) -> str:
+    """1.25 -> "+1.2", with a true minus sign."""
+    return f"{value:+.{digits}f}".replace("-", MINUS)
+
+
+def plus_minus(half: float) -> str:
+    """Half of an interval: " ± 0.9"; "" of one that is not known."""
+    return "" if pd.isna(half) else f" ± {half:.1f}"
+
+
+def seeds(count: float) -> str:
+    return "1 seed" if count == 1 else f"{count:.0f} seeds"
+
+
+def mean_and_deviation(runs: list[dict]) -> str:
+    """Top-1 over the seeds' runs, ± their standard deviation: "82.1 ± 0.9 %, 5 seeds"."""
+    top1 = [run["test"]["top1"] for run in runs]
+    deviation = float(np.std(top1, ddof=1)) if len(runs) > 1 else np.nan
+    return f"{np.mean(top1):.1f}{plus_minus(deviation)} %, {seeds(len(runs))}"
+
+
+def machine(hardware: dict, versions: dict) -> str:
+    """Hardware and library versions in words."""
+    gpu = hardware["gpu"] or "no GPU"
+    libraries = ", ".join(f"{name} {version}" for name, version in versions.items())
+    return f"{hardware['cpu']}, {hardware['cores']} cores, {gpu}; {libraries}"
+
+
+def run_id(name: str) -> str:
+    return nodes.make_id(f"run-{name}")
+
+
+def claim_id(name: str) -> str:
+    return nodes.make_id(f"claim-{name}")
+
+
+# ------------------------------------------------------------------------------- nodes
+def text(words: str, *classes: str) -> nodes.inline:
+    return nodes.inline("", words, classes=list(classes))
+
+
+def code(words: str) -> nodes.literal:
+    return nodes.literal("", words)
+
+
+def line() -> nodes.raw:
+    """A line break in a cell."""
+    return nodes.raw("", "<br>", format="html")
+
+
+def badge(origin: str) -> nodes.inline:
+    """The mark of sample or real data, in words."""
+    return text(f"{origin} data", f"origin-{origin}")
+
+
+def short(commit: str) -> nodes.literal:
+    """A commit as people write it; files that differed from it stay marked."""
+    head, dash, mark = commit.partition("-")
+    return code(head[:7] + dash + mark)
+
+
+def link(target: str, child: nodes.Node) -> addnodes.pending_xref:
+    """A link to an entry of the tables made here, or to a page such as "/notebooks/train".
+
+    `companion.resolve` finds where it leads.
+    """
+    attributes: dict[str, Any] = {"reftype": "companion", "reftarget": target, "refwarn": True}
+    return addnodes.pending_xref("", child, refdomain="", **attributes)
+
+
+def download(path: Path, label: nodes.Node, *classes: str) -> addnodes.download_reference:
+    """A link to a copy of a file of the repository inside the built book."""
+    target = "/" + path.relative_to(ROOT).as_posix()
+    return addnodes.download_reference("", "", label, reftarget=target, classes=list(classes))
+
+
+def joined(parts: Sequence[Part], separator: str = ", ") -> list[nodes.Node]:
+    """Nodes with a separator between them."""
+    found: list[nodes.Node] = []
+    for part in parts:
+        if found:
+            found.append(nodes.Text(separator))
+        found.append(nodes.Text(part) if isinstance(part, str) else part)
+    return found
+
+
+def paragraph(*parts: Part) -> nodes.paragraph:
+    return nodes.paragraph("", "", *joined(parts, ""))
+
+
+def details(summary: str, *children: nodes.Node) -> list[nodes.Node]:
+    """Content that opens on a click."""
+    start = nodes.raw("", f"<details><summary>{summary}</summary>", format="html")
+    return [start, *children, nodes.raw("", "</details>", format="html")]
+
+
+def listing(source: str, language: str) -> nodes.literal_block:
+    return nodes.literal_block(source, source, language=language)
+
+
+def facts(lines: Mapping[str, Sequence[Part]]) -> nodes.definition_list:
+    """A list of name and value; a value is a list of strings and nodes, or of blocks."""
+    items = []
+    for name, value in lines.items():
+        blocks: Sequence[Any] = value
+        if not all(isinstance(part, nodes.Body) for part in value):
+            blocks = [paragraph(*value)]
+        definition = nodes.definition("", *blocks)
+        items.append(nodes.definition_list_item("", nodes.term("", name), definition))
+    return nodes.definition_list("", *items, classes=["facts"])
+
+
+def table(header: list[str], rows: Sequence[Row], *classes: str) -> nodes.table:
+    """A table; a row is (id or None, cells), a cell a string or a list of strings and nodes."""
+    columns = [nodes.colspec(colwidth=1) for _ in header]
+    head = nodes.thead("", _row(None, header))
+    body = nodes.tbody("", *[_row(name, cells) for name, cells in rows])
+    group = nodes.tgroup("", *columns, head, body, cols=len(header))
+    return nodes.table("", group, classes=list(classes))
+
+
+def _row(name: str | None, cells: Sequence[Any]) -> nodes.row:
+    row = nodes.row("", ids=[name] if name else [])
+    for cell in cells:
+        parts = [cell] if isinstance(cell, str) else cell
+        row += nodes.entry("", paragraph(*parts))
+    return row

@@ -1,0 +1,151 @@
+"""Where does a notebook's page come from? The box under its title, and words beside its figures."""
+
+import json
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import companion_nodes as made
+from companion_nodes import code, link
+from docutils import nodes
+from sphinx.application import Sphinx
+from sphinx.environment import BuildEnvironment
+from sphinx.util import logging
+
+from safe_companion import ROOT, studies
+
+LOGGER = logging.getLogger(__name__)
+
+
+# ------------------------------------------------------------------------------- notebook files
+def shown_notebooks(env: BuildEnvironment) -> list[str]:
+    """Stems of the notebooks that the book shows, in the order of their names."""
+    folder = "notebooks/"
+    return sorted(n.removeprefix(folder) for n in env.found_docs if n.startswith(folder))
+
+
+def file_of(stem: str) -> Path:
+    return ROOT / "notebooks" / f"{stem}.ipynb"
+
+
+def load_notebook(stem: str) -> dict:
+    return json.loads(file_of(stem).read_text(encoding="utf-8"))
+
+
+def has_outputs(notebook: dict) -> bool:
+    return any(cell.get("outputs") for cell in notebook["cells"])
+
+
+def state_of(notebook: dict) -> str:
+    """Whether a notebook was executed, in words."""
+    if "safe" in notebook["metadata"]:
+        return "executed"
+    return "shown, not timed" if has_outputs(notebook) else "not executed"
+
+
+def parameters(notebook: dict) -> str:
+    """The source of the notebook's parameters cell, "" without one."""
+    for cell in notebook["cells"]:
+        if "parameters" in cell["metadata"].get("tags", []):
+            return "".join(cell["source"])
+    return ""
+
+
+# ------------------------------------------------------------------------------- the box
+def provenance(stem: str) -> nodes.container:
+    """The box under a notebook's title: its data, parameters, runs, time, and how to remake it."""
+    notebook = load_notebook(stem)
+    about = notebook["metadata"].get("safe", {})
+    source = parameters(notebook)
+    names = re.findall(r"^(\w+) *=", source, re.MULTILINE)
+    shown = shown_runs(about.get("records", []))
+    # No notebook here is executed on other data than its records', or the sample.
+    origins = sorted({name.split("/")[0] for name in shown}) or ["sample"]
+    lines: dict[str, Sequence[made.Part]] = {}
+    lines["data"] = made.joined([made.badge(origin) for origin in origins], " ")
+    if names:
+        first = ", ".join(names[:6])
+        summary = first if len(names) <= 6 else f"{first} and {len(names) - 6} more"
+        lines["parameters"] = made.details(summary, made.listing(source, "python"))
+    if shown:
+        lines["runs shown"] = list_of_runs(shown)
+    if about:
+        when = f"{about['date']}, in {about['seconds']} s"
+        executed: list[made.Part] = [f"{when}; {made.machine(about, about['versions'])}"]
+        if about["commit"]:
+            executed += ["; commit ", made.short(about["commit"])]
+        lines["executed"] = executed
+    elif has_outputs(notebook):
+        lines["executed"] = ["run time not recorded; ", code("make notebooks"), " times it"]
+    again = f".venv/bin/papermill notebooks/{stem}.ipynb out.ipynb"
+    if "rerun" in names:
+        again += " -p rerun True"
+    lines["make it again"] = [made.listing(again, "bash")]
+    for study in (stem, stem.split("_")[0]):
+        if studies.swept(study):
+            lines["its runs"] = [code(f"make {study}"), " trains what is missing of them"]
+            break
+    name = made.text(f"Download {stem}.ipynb")
+    lines["file"] = [made.download(file_of(stem), name, "download-notebook")]
+    box = nodes.container("", made.facts(lines), classes=["provenance"])
+    if not has_outputs(notebook):
+        box.insert(0, not_executed())
+    return box
+
+
+def shown_runs(folders: list[str]) -> dict[str, list[str]]:
+    """{"sample/pokerevent/base": its seeds} of the records in these folders."""
+    shown: dict[str, list[str]] = {}
+    for folder in map(Path, folders):
+        name = folder.parent.relative_to("results").as_posix()
+        shown.setdefault(name, []).append(folder.name.removeprefix("seed"))
+    return shown
+
+
+def list_of_runs(shown: dict[str, list[str]]) -> list[nodes.Node]:
+    """Links to runs; more than four open on a click."""
+    items = []
+    for name, seeds in shown.items():
+        entry = link(made.run_id(name), code(name.partition("/")[2]))
+        items.append(nodes.list_item("", made.paragraph(entry, f" (seeds {', '.join(seeds)})")))
+    bullets = nodes.bullet_list("", *items)
+    return [bullets] if len(items) <= 4 else made.details(f"{len(items)} runs", bullets)
+
+
+def not_executed() -> nodes.admonition:
+    """What stands above a notebook without outputs."""
+    run, build = code("make notebooks"), code("make book")
+    note = made.paragraph(
+        "No result yet: ", run, " executes this notebook; then ", build, " shows what it found."
+    )
+    title = nodes.title("", "Not executed yet")
+    return nodes.admonition("", title, note, classes=["admonition-not-executed"])
+
+
+# ------------------------------------------------------------------------------- while it builds
+def add_provenance(app: Sphinx, doctree: nodes.document) -> None:
+    """Puts the box below the first heading of a notebook page, and words beside its figures."""
+    docname = app.env.docname
+    if not docname.startswith("notebooks/"):
+        return
+    title = next(iter(doctree.findall(nodes.title)), None)
+    if title is None:
+        LOGGER.warning("a notebook must begin with a heading", location=docname)
+        return
+    box = provenance(docname.removeprefix("notebooks/"))
+    title.parent.insert(title.parent.index(title) + 1, box)
+    for image in doctree.findall(nodes.image):
+        if not image.get("alt") or image["alt"].endswith((".png", ".svg")):
+            section = image.parent
+            while not isinstance(section, nodes.section):
+                section = section.parent
+            heading = section.next_node(nodes.title).astext()
+            image["alt"] = f"Figure under the heading “{heading}”"
+
+
+def name_unexecuted(app: Sphinx, exception: Exception | None) -> None:
+    """Says at the end of a build which notebooks show nothing, and what executes them."""
+    stems = shown_notebooks(app.env)
+    empty = [stem for stem in stems if not has_outputs(load_notebook(stem))]
+    if empty and exception is None:
+        LOGGER.info("not executed: %s; `make notebooks` executes them", ", ".join(empty))

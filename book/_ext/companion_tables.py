@@ -1,0 +1,364 @@
+"""Which tables does the book build from records, claims and notebooks? Ledger, runs, status."""
+
+import functools
+import shlex
+from pathlib import Path
+from typing import Any
+
+import companion_nodes as made
+import pandas as pd
+from companion_nodes import code, joined, link, text
+from companion_notebooks import load_notebook, shown_notebooks, state_of
+from docutils import nodes
+from sphinx.environment import BuildEnvironment
+from sphinx.util.docutils import SphinxDirective
+
+import safe_core
+from safe_companion import ROOT, claims, flags, paper, records, released, studies
+from safe_companion.datasets import TITLES
+from safe_companion.effects import mean_and_interval
+
+SIGNS = {  # beside the words of a verdict, so that nothing depends on colour
+    "reproduced": ("✓", "good"),
+    "not reproduced": ("✗", "bad"),
+    "same direction": ("↗", "good"),
+    "opposite": ("↘", "bad"),
+    "no measurable effect": ("≈", "open"),
+    "one seed": ("1", "open"),
+    "too few seeds": ("…", "open"),
+    "sample only": ("◐", "none"),
+    "other data": ("◐", "none"),
+    "not run": ("○", "none"),
+    "contradiction": ("!", "paper"),
+    "ambiguity": ("?", "paper"),
+}
+
+
+# ------------------------------------------------------------------------------- what is at hand
+@functools.cache
+def all_runs() -> dict[str, list[dict]]:
+    """Every committed run, read once for all pages."""
+    return records.all_runs()
+
+
+@functools.cache
+def ledger() -> pd.DataFrame:
+    """The ledger, with the paper's values as the paper prints them, and what claims refer to."""
+    table = paper.claims()
+    as_printed = pd.read_csv(ROOT / "book" / "claims.csv", dtype=str, keep_default_na=False)
+    printed = as_printed.set_index("id").value
+    return claims.ledger().assign(printed=printed, fields=table.fields, against=table.against)
+
+
+@functools.cache
+def all_studies() -> dict[str, list[dict]]:
+    """{study: configuration fields of the rows that it sets apart from a baseline}, of all data."""
+    found: dict[str, list[dict]] = {}
+    for dataset in studies.SWEPT:
+        for name, rows in studies.studies(dataset, "sample").items():
+            found.setdefault(name, []).extend(list(rows.values())[1:])
+    return found
+
+
+def papers_value(claim: pd.Series) -> str:
+    """The paper's number with its unit."""
+    if not claim.printed:
+        return claim.metric  # two claims that contradict each other have no single number
+    if claim.unit == "count":
+        return f"{int(claim.printed):,}"
+    return f"{claim.printed} {claim.unit}"
+
+
+def command(runs: list[dict]) -> str:
+    """The command line that makes the runs of one configuration again."""
+    config = safe_core.Config(**runs[0]["config"])
+    preset, fields = records.differing(config)
+    words = [".venv/bin/safe train", f"--dataset {config.dataset}"]
+    if config.data_root is not None:
+        words.append(f"--data-root PATH_TO/{shlex.quote(config.data_root)}")
+    if preset != safe_core.PRESET_OF[config.origin]:
+        words.append(f"--preset {preset}")
+    words += [shlex.quote(word) for word in flags.words(fields)]
+    folder = shlex.quote("runs/" + records.Place.of(config).name.rpartition("/")[0])
+    if len(runs) == 1:
+        return " ".join([*words, f"--seed {config.seed} --out-dir {folder}/seed{config.seed}"])
+    numbers = " ".join(str(run["config"]["seed"]) for run in runs)
+    one = " ".join([*words, f"--seed $seed --out-dir {folder}/seed$seed"])
+    return f"for seed in {numbers}; do {one}; done"
+
+
+# ------------------------------------------------------------------------------- directives
+def overviews(env: BuildEnvironment) -> set[str]:
+    """The pages that are read again when a record, a notebook or a claim comes or goes."""
+    return vars(env).setdefault("companion_overviews", set())
+
+
+class Overview(SphinxDirective):
+    """What the directives share: their page is one of `overviews`."""
+
+    def run(self) -> list[nodes.Node]:
+        overviews(self.env).add(self.env.docname)
+        return self.content_nodes()
+
+    def content_nodes(self) -> list[nodes.Node]:
+        raise NotImplementedError
+
+    def anchor(self, name: str, title: str) -> str:
+        """Makes `name` a target for `link`; returns it."""
+        domain: Any = self.env.get_domain("std")
+        domain.note_hyperlink_target(name, self.env.docname, name, title)
+        return name
+
+    def section(self, name: str, title: nodes.Node) -> nodes.section:
+        heading = nodes.title("", "", title)
+        self.anchor(name, heading.astext())
+        return nodes.section("", heading, ids=[name], names=[name])
+
+
+class Ledger(Overview):
+    """{ledger}: every claim of the paper beside our runs.
+
+    With an argument: those claims whose place in the paper contains it.
+    """
+
+    optional_arguments = 1
+    final_argument_whitespace = True
+
+    def content_nodes(self) -> list[nodes.Node]:
+        shown = ledger()
+        if not self.arguments:
+            return [self.place(place, group) for place, group in shown.groupby("where", sort=False)]
+        shown = shown[shown["where"].str.contains(self.arguments[0], regex=False)]
+        if shown.empty:
+            place = repr(self.arguments[0])
+            raise self.error(f"no claim of book/claims.csv has {place} in its place in the paper")
+        return [self.table(shown, anchors=False)]
+
+    def place(self, place: str, group: pd.DataFrame) -> nodes.section:
+        section = self.section(nodes.make_id(f"claims-of-{place}"), nodes.Text(place))
+        section += self.table(group, anchors=True)
+        return section
+
+    def table(self, shown: pd.DataFrame, *, anchors: bool) -> nodes.table:
+        rows = []
+        for name, claim in shown.iterrows():
+            anchor = self.anchor(made.claim_id(name), name) if anchors else None
+            label: nodes.Node = code(name)
+            if not anchors:
+                label = link(made.claim_id(name), label)
+            what = [text(in_words(claim)), made.line(), label]
+            rows.append((anchor, [what, of_paper(claim), of_ours(claim), self.verdict(claim)]))
+        return made.table(["Claim", "Paper", "Ours", "Verdict and evidence"], rows, "ledger")
+
+    def verdict(self, claim: pd.Series) -> list[made.Part]:
+        parts: list[made.Part] = []
+        if pd.notna(claim.record):
+            name = Path(claim.record).relative_to("results").as_posix()
+            parts.append(link(made.run_id(name), text("records")))
+            if pd.notna(claim.commit):
+                parts.append(made.short(claim.commit))
+            if claim.code == "older":
+                parts.append(text("made by an older version", "older"))
+        parts += [link(f"/notebooks/{stem}", code(stem)) for stem in self.notebooks(claim)]
+        if not parts:
+            return [verdict(claim.verdict)]
+        return [verdict(claim.verdict), made.line(), *joined(parts)]
+
+    def notebooks(self, claim: pd.Series) -> list[str]:
+        """The table's own notebook, and those of studies that set the claim's row apart."""
+        table = claim["where"].lower().replace(" ", "")
+        found = set()
+        for name, rows in all_studies().items():
+            if claim.fields and claim.fields in rows and not name.startswith("table"):
+                found.add(name)
+        return [
+            stem
+            for stem in shown_notebooks(self.env)
+            if stem.startswith(f"{table}_") or stem in found or stem.split("_")[0] in found
+        ]
+
+
+def in_words(claim: pd.Series) -> str:
+    """What a claim is about: system, setting, metric and data set."""
+    names = {"top1": "top-1", "contradiction": "", "ambiguity": ""}
+    metric = names.get(claim.metric, claim.metric.replace("_", " "))
+    words = [claim.system, claim.setting, metric, TITLES[claim.dataset]]
+    return ", ".join(word for word in words if word)
+
+
+def of_paper(claim: pd.Series) -> list[made.Part]:
+    """The paper's number, and its difference to another."""
+    parts: list[made.Part] = [text(papers_value(claim), "from-paper")]
+    if pd.notna(claim["paper difference"]):
+        difference = text(made.signed(claim["paper difference"], 2), "from-paper")
+        other = link(made.claim_id(claim.against), code(claim.against))
+        parts += [made.line(), difference, " to ", other]
+    return parts
+
+
+def of_ours(claim: pd.Series) -> list[made.Part]:
+    """Our number, and its difference to another."""
+    if pd.isna(claim.ours):
+        return [text("–", "quiet")]
+    mean = text(f"{claim.ours:.1f}{made.plus_minus(claim['±'])} %", "from-us")
+    parts: list[made.Part] = [mean, f", {made.seeds(claim.seeds)} ", made.badge(claim.origin)]
+    if pd.notna(claim.difference):
+        words = made.signed(claim.difference) + made.plus_minus(claim["± difference"])
+        other = link(made.claim_id(claim.against), code(claim.against))
+        parts += [made.line(), text(words, "from-us"), " to ", other]
+    return parts
+
+
+def verdict(words: str) -> nodes.inline:
+    """A verdict with its sign."""
+    sign, kind = next(value for start, value in SIGNS.items() if words.startswith(start))
+    return text(f"{sign} {words}", "verdict", f"verdict-{kind}")
+
+
+class LedgerSummary(Overview):
+    """{ledger-summary}: how many of the paper's numbers have which verdict, and on which data."""
+
+    def content_nodes(self) -> list[nodes.Node]:
+        was_run = ~ledger().verdict.str.startswith("not run")
+        judged = ledger().assign(rests_on=ledger().origin.fillna("").where(was_run, ""))
+        counts = judged.groupby(["rests_on", "verdict"]).size().sort_index(level=0, ascending=False)
+        rows: list[made.Row] = []
+        for (origin, words), count in counts.items():
+            rests_on: Any = [made.badge(origin)] if origin else "–"
+            rows.append((None, [[verdict(words)], rests_on, str(count)]))
+        whole = link("/book/ledger", text(f"all {len(judged)} claims"))
+        rows.append((None, [[whole], "", str(len(judged))]))
+        return [made.table(["verdict", "rests on", "claims"], rows, "summary")]
+
+
+class Records(Overview):
+    """{records}: every committed run."""
+
+    def content_nodes(self) -> list[nodes.Node]:
+        sections: dict[str, nodes.section] = {}
+        for name, runs in sorted(all_runs().items(), key=is_of_real_data):
+            origin, dataset, rest = name.split("/")
+            key = f"runs-{origin}-{dataset}"
+            if key not in sections:
+                title = f"{TITLES.get(dataset, dataset)}, {origin} data"
+                sections[key] = self.section(nodes.make_id(key), nodes.Text(title))
+            sections[key] += self.entry(name, runs, origin, rest)
+        return list(sections.values())
+
+    def entry(self, name: str, runs: list[dict], origin: str, rest: str) -> nodes.section:
+        section = self.section(made.run_id(name), code(rest.replace(",", ", ")))
+        section["classes"].append("run")
+        _, half = mean_and_interval([run["test"]["top1"] for run in runs])
+        interval = f" (95 % interval of the mean: ± {half:.1f})" if len(runs) > 1 else ""
+        top1 = text(made.mean_and_deviation(runs), "from-us")
+        section += made.paragraph(made.badge(origin), " top-1 ", top1, interval)
+        section += made.facts(facts_of(runs))
+        header = ["seed", "top-1 [%]", "top-5 [%]", "training", "date", "version", "files"]
+        section += made.table(header, [(None, cells_of(run)) for run in runs], "runs")
+        section += made.listing(command(runs), "bash")
+        return section
+
+
+def is_of_real_data(entry: tuple[str, list[dict]]) -> bool:
+    """Sorts the sample's runs before those of real data."""
+    return entry[0].startswith("real/")
+
+
+def facts_of(runs: list[dict]) -> dict[str, list[made.Part]]:
+    """What the runs of one configuration have in common."""
+    config = safe_core.Config(**runs[0]["config"])
+    preset, fields = records.differing(config)
+    lines: dict[str, list[made.Part]] = {"apart from the preset": [f"preset {preset}, unchanged"]}
+    if fields:
+        apart = ", ".join(f"{key}={value}" for key, value in fields.items())
+        lines["apart from the preset"] = [f"preset {preset}: ", code(apart)]
+    if released.RELEASED.items() <= fields.items():
+        choices = "all choices of the released code together ("
+        lines["released"] = [choices, code("released.RELEASED"), ")"]
+    data = runs[0]["data"]
+    folder = "" if config.data_root is None else f"{config.data_root}, "
+    counted = f"{data['train']} training, {data['val']} validation and {data['test']} test"
+    fingerprint = code(data["fingerprint"][:12])
+    lines["data"] = [f"{folder}{counted} recordings, fingerprint ", fingerprint]
+    last = runs[-1]
+    lines["machine"] = [made.machine(last["hardware"], last["versions"])]
+    return lines
+
+
+def cells_of(run: dict) -> list[Any]:
+    """One run's row."""
+    outdated = records.outdated(run)
+    version: Any = [text(f"older: {', '.join(outdated)}", "older")] if outdated else "current"
+    files = [
+        made.download(ROOT / run["path"] / name, code(name))
+        for name in (records.RECORD, records.PREDICTIONS)
+    ]
+    return [
+        str(run["config"]["seed"]),
+        f"{run['test']['top1']:.2f}",
+        f"{run['test']['top5']:.2f}",
+        f"{run['seconds'] / 60:.1f} min",
+        run["date"],
+        version,
+        joined(files),
+    ]
+
+
+class Status(Overview):
+    """{status}: each notebook's last execution, older records, and what everything ran on."""
+
+    def content_nodes(self) -> list[nodes.Node]:
+        return [self.notebooks(), self.older(), self.machines()]
+
+    def notebooks(self) -> nodes.section:
+        section = self.section("status-notebooks", nodes.Text("Notebooks"))
+        rows: list[made.Row] = []
+        for stem in shown_notebooks(self.env):
+            notebook = load_notebook(stem)
+            about = notebook["metadata"].get("safe", {})
+            cells: list[Any] = [[link(f"/notebooks/{stem}", code(stem))]]
+            cells.append([text(state_of(notebook), "quiet" if about else "older")])
+            if about:
+                commit: Any = [made.short(about["commit"])] if about["commit"] else "–"
+                cells += [f"{about['seconds']} s", about["date"], commit]
+                cells.append(made.machine(about, about["versions"]))
+            else:
+                cells += ["–", "–", "–", "–"]
+            rows.append((None, cells))
+        header = ["notebook", "state", "run time", "date", "commit", "machine"]
+        section += made.table(header, rows, "status")
+        return section
+
+    def older(self) -> nodes.section:
+        section = self.section("status-older", nodes.Text("Records of older versions"))
+        rows: list[made.Row] = []
+        count = 0
+        for name, runs in all_runs().items():
+            count += len(runs)
+            older = [run for run in runs if records.outdated(run)]
+            if older:
+                numbers = ", ".join(str(run["config"]["seed"]) for run in older)
+                why = sorted({reason for run in older for reason in records.outdated(run)})
+                entry = [link(made.run_id(name), code(name))]
+                rows.append((None, [entry, numbers, ", ".join(why), older[0]["date"]]))
+        if not rows:
+            section += made.paragraph(f"None: all {count} records were made by the present ones.")
+            return section
+        section += made.paragraph(
+            "Their numbers are shown, and marked, until they are computed again: delete the "
+            "record, then let the sweep make it."
+        )
+        section += made.table(["run", "seeds", "what changed", "date"], rows)
+        return section
+
+    def machines(self) -> nodes.section:
+        section = self.section("status-machines", nodes.Text("What the runs ran on"))
+        found = [
+            made.machine(run["hardware"], run["versions"])
+            for runs in all_runs().values()
+            for run in runs
+        ]
+        counts = pd.Series(found).value_counts()
+        rows = [(None, [name, str(count)]) for name, count in counts.items()]
+        section += made.table(["machine and versions", "runs"], rows)
+        return section
