@@ -3,22 +3,42 @@
 import ast
 import re
 import subprocess
+import sys
 import tomllib
-from importlib.metadata import version
+from importlib.metadata import packages_distributions, version
 from pathlib import Path
 
 import nbformat
 import pytest
 import yaml
 from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
+import safe_companion
 import safe_core
 
 ROOT = Path(__file__).resolve().parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-DEPENDENCIES = PROJECT["dependencies"] + PROJECT["optional-dependencies"]["test"]
+EXTRAS = PROJECT["optional-dependencies"]
+DEPENDENCIES = PROJECT["dependencies"] + EXTRAS["test"] + EXTRAS["lint"]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 RUN_OPTIONS = {"preset", "out_dir", "resume"}  # of the command line, too; not configuration
+NEVER_IMPORTED = {  # declared for another reason than an import
+    "jupyter": "the kernel of the notebooks, and what opens them",
+    "jupyter-book": "`make book`",
+    "pydata-sphinx-theme": "pinned: the book's style sheet is written for it",
+    "sphinx-book-theme": "pinned: the book's style sheet is written for it",
+    "nbval": "a plug-in of pytest: `--nbval`",
+    "pytest-xdist": "a plug-in of pytest: `-n`",
+    "import-linter": "`make lint`",
+    "mypy": "`make lint`",
+    "pre-commit": "lint before every commit",
+    "ruff": "`make lint`",
+    "setuptools": "the project is installed with the environment's own",
+}
+
+
+# ------------------------------------------------------------------------------- packages
 
 
 def test_conda_users_get_the_same_packages():
@@ -36,46 +56,168 @@ def test_lock_satisfies_the_project_and_names_no_host():
     assert "://" not in text and "--index" not in text and text.count("--hash=sha256:") > 200
     pins = {}
     for requirement in locked():
-        if requirement.marker is None or requirement.marker.evaluate({"python_full_version": "3.11.9"}):
-            pins[requirement.name.replace("_", "-")] = str(requirement.specifier).removeprefix("==")
+        marker = requirement.marker
+        if marker is None or marker.evaluate({"python_full_version": "3.11.9"}):
+            pin = str(requirement.specifier).removeprefix("==")
+            pins[canonicalize_name(requirement.name)] = pin
     for dependency in map(Requirement, DEPENDENCIES):
-        assert dependency.specifier.contains(pins[dependency.name.replace("_", "-").lower()]), dependency
+        assert dependency.specifier.contains(pins[canonicalize_name(dependency.name)]), dependency
 
 
 @pytest.mark.parametrize("name", ["torch", "open_clip_torch", "papermill", "nbval"])
 def test_installed_version_is_allowed(name):
-    assert next(r for r in map(Requirement, DEPENDENCIES) if r.name == name).specifier.contains(version(name))
+    requirement = next(r for r in map(Requirement, DEPENDENCIES) if r.name == name)
+    assert requirement.specifier.contains(version(name))
 
 
+def files_of_the_repository():
+    """Files that git knows or would add."""
+    listed = ["git", "ls-files", "--cached", "--others", "--exclude-standard"]
+    names = subprocess.run(listed, cwd=ROOT, capture_output=True, text=True).stdout.splitlines()
+    if not names:
+        pytest.skip("not a git checkout: there is no list of the repository's files")
+    return [ROOT / name for name in names if (ROOT / name).is_file()]
+
+
+def sources(path):
+    """The Python code in a file: of a notebook one for each cell."""
+    if path.suffix == ".py":
+        return [path.read_text()]
+    if path.suffix != ".ipynb":
+        return []
+    return [cell.source for cell in nbformat.read(path, 4).cells if cell.cell_type == "code"]
+
+
+def imported_by(source):
+    """Names of the modules that a piece of code imports, wherever it does."""
+    names = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            names.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.level == 0:
+            names.add(node.module)
+    return names
+
+
+def test_what_is_imported_is_declared_and_what_is_declared_is_used():
+    files = files_of_the_repository()
+    ours = {path.stem for path in files if path.suffix == ".py"} | {"safe_companion"}
+    imported = set()
+    for path in files:
+        for source in sources(path):
+            imported.update(name.partition(".")[0] for name in imported_by(source))
+    packages = packages_distributions()
+    used = set()
+    for name in imported - ours - sys.stdlib_module_names:
+        used.update(canonicalize_name(package) for package in packages.get(name, [name]))
+    declared = {canonicalize_name(Requirement(line).name) for line in DEPENDENCIES}
+    assert used - declared == set(), "imported and not declared in pyproject.toml"
+    assert declared - used == set(NEVER_IMPORTED), "declared, but not imported"
+
+
+# ------------------------------------------------------------------------------- modules
 def test_core_stays_slim_and_imports_no_other_module():
     source = (ROOT / "safe_core.py").read_text()
-    assert len(source.splitlines()) <= 600
-    top = [node for node in ast.parse(source).body if isinstance(node, ast.Import | ast.ImportFrom)]
-    assert not any("safe_" in ast.unparse(node) for node in top)
+    assert len(source.splitlines()) <= 750
+    assert not any(name.startswith("safe_") for name in imported_by(source))
+
+
+def test_nothing_of_ours_lies_at_the_top_but_the_papers_file():
+    at_top = [path.name for path in files_of_the_repository() if path.parent == ROOT]
+    assert [name for name in at_top if name.endswith(".py")] == ["safe_core.py"]
+
+
+def loaded_by(code):
+    """Names of the packages that are loaded after this code ran in a fresh process."""
+    code = f"import sys\n{code}\nprint(*{{name.partition('.')[0] for name in sys.modules}})"
+    run = [sys.executable, "-c", code]
+    done = subprocess.run(run, cwd=ROOT, capture_output=True, text=True, check=True)
+    return set(done.stdout.splitlines()[-1].split())
+
+
+def test_training_loads_no_plots_notebooks_or_sweeps():
+    loaded = loaded_by("from safe_companion import runs")
+    assert {"safe_core", "torch"} <= loaded
+    assert loaded & {"matplotlib", "seaborn", "IPython", "snakemake", "sphinx"} == set()
+
+
+def test_help_is_there_at_once():
+    code = "from safe_companion import __main__\ntry:\n    __main__.main(['--help'])\n"
+    loaded = loaded_by(code + "except SystemExit:\n    pass")
+    assert "safe_companion" in loaded
+    assert loaded & {"torch", "numpy", "pandas", "safe_core"} == set()
+
+
+def modules_in_order():
+    """The modules that the package's docstring lists, from top to bottom."""
+    names = []
+    for line in safe_companion.__doc__.splitlines():
+        if entry := re.match(r"    (\w[\w, ]*?)  ", line):
+            names += entry[1].split(", ")
+    return names
+
+
+def test_the_packages_docstring_the_readme_and_the_reference_name_every_module():
+    folder = ROOT / "safe_companion"
+    packages = {path.parent.name for path in folder.glob("*/__init__.py")}
+    modules = {path.stem for path in folder.glob("*.py")} - {"__init__"} | packages
+    *expected, last = modules_in_order()
+    assert set(expected) == modules and last == "safe_core"
+
+    rows = re.findall(r"^\| · (.*?) \|", (ROOT / "README.md").read_text(), re.MULTILINE)
+    shown = re.findall(r"`(\w+)(?:\.py|/)`", " ".join(rows))
+    assert shown == expected
+
+    reference = (ROOT / "book" / "api.md").read_text()
+    documented = re.findall(r"automodule:: (\S+)", reference)
+    rooms = [path.stem for path in (folder / "sample").glob("*.py") if path.stem != "__init__"]
+    whole = [f"safe_companion.{name}" for name in expected]
+    assert [name for name in documented if not name.startswith("safe_companion.sample.")] == [
+        "safe_core",
+        *whole,
+    ]
+    assert set(documented) - {"safe_core", *whole} == {
+        f"safe_companion.sample.{room}" for room in rooms
+    }
+
+
+def test_the_version_is_one_everywhere():
+    changes = (ROOT / "CHANGELOG.md").read_text()
+    assert re.search(r"^## (\S+)", changes, re.MULTILINE)[1] == PROJECT["version"]
+    assert yaml.safe_load((ROOT / "CITATION.cff").read_text())["version"] == PROJECT["version"]
+    assert f"version = {{{PROJECT['version']}}}" in (ROOT / "book" / "limits.md").read_text()
+
+
+# ------------------------------------------------------------------------------- notebooks
 
 
 def parameters(path):
     cells = [c for c in nbformat.read(path, 4).cells if "parameters" in c.metadata.get("tags", [])]
-    return {target.id for c in cells for node in ast.parse(c.source).body for target in node.targets}
+    return {
+        target.id for c in cells for node in ast.parse(c.source).body for target in node.targets
+    }
 
 
 def test_parameters_of_the_train_notebook_are_the_configuration():
-    assert parameters(ROOT / "notebooks" / "train.ipynb") == set(safe_core.Config.__dataclass_fields__) | RUN_OPTIONS
+    expected = set(safe_core.FIELDS) | RUN_OPTIONS
+    assert parameters(ROOT / "notebooks" / "train.ipynb") == expected
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.name)
 def test_parameters_of_notebooks_are_the_configurations_or_options_of_their_own(path):
+    if path.stem == "pretrain_clip":
+        pytest.skip("trains CLIP, not SAFE: its parameters are those of that training")
     own = {"seeds", "rerun", "hardvs_root", "pokerevent_root", "checkpoint", "draws", "recordings"}
-    made = {"pretrain_clip"}  # trains CLIP, not SAFE: its parameters are those of that training
-    assert path.stem in made or parameters(path) <= set(safe_core.Config.__dataclass_fields__) | RUN_OPTIONS | own
+    assert parameters(path) <= set(safe_core.FIELDS) | RUN_OPTIONS | own
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.name)
 def test_notebooks_are_committed_with_their_outputs(path):
-    """As `python -m safe_book execute` leaves them: every code cell ran, none failed, and the metadata say how."""
+    """As `safe execute` leaves them: every code cell ran, none failed, the metadata say how."""
     notebook = nbformat.read(path, 4)
     cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
-    assert [cell.execution_count for cell in cells] == list(range(1, len(cells) + 1)), "run `make notebooks`"
+    in_order = list(range(1, len(cells) + 1))
+    assert [cell.execution_count for cell in cells] == in_order, "run `make notebooks`"
     assert not any(output.output_type == "error" for cell in cells for output in cell.outputs)
     assert notebook.metadata.safe.commit and notebook.metadata.safe.seconds
 
@@ -89,6 +231,7 @@ def test_notebooks_are_committed_without_run_dependent_parts(path):
     assert not any("injected-parameters" in c.metadata.get("tags", []) for c in notebook.cells)
 
 
+# ------------------------------------------------------------------------------- the rest
 def test_shipped_weights_are_small_and_say_how_they_were_made():
     files = sorted((ROOT / "weights").glob("*.safetensors"))
     assert [f.stem for f in files] == ["tiny_clip", "tiny_resnet", "tiny_vit"]
@@ -101,11 +244,8 @@ def test_ci_runs_the_readme_test_command():
 
 
 def test_repository_names_no_machine():
-    files = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True).stdout.split()
-    if not files:
-        pytest.skip("not a git checkout: there is no list of the repository's files")
-    for name in files:
-        path = ROOT / name
-        if path.suffix in {".safetensors", ".png", ".webp"} or not path.is_file() or path == Path(__file__):
-            continue
-        assert not re.search(r"/(work|root|home/\w+)/|site-packages|/tmp/", path.read_text()), name
+    not_text = {".safetensors", ".png", ".webp"}
+    for path in files_of_the_repository():
+        if path.suffix not in not_text and path != Path(__file__):
+            found = re.search(r"/(work|root|home/\w+)/|site-packages|/tmp/", path.read_text())
+            assert not found, path

@@ -1,43 +1,47 @@
 """What the book's pages and the README say about commands, keys and works exists."""
 
-import contextlib
-import csv
-import importlib
-import io
+import argparse
 import re
 import shlex
 import subprocess
-import sys
 from functools import cache
 from pathlib import Path
-from unittest import mock
 
 import nbformat
 import pytest
+from conftest import ROOT
 from pybtex.database import parse_file
 from snakemake.cli import get_argument_parser
 
-import safe_book
 import safe_core
-import safe_data
+from safe_companion import datasets, paper, prompts, studies
+from safe_companion.__main__ import COMMANDS
 
-ROOT = Path(__file__).resolve().parents[1]
 PAGES = sorted((ROOT / "book").glob("*.md"))
 BIBLIOGRAPHY = parse_file(str(ROOT / "book" / "references.bib")).entries
 
 # The other methods of the paper's Tables 2 and 3, as these call them, and their works
 METHODS = {
-    "C3D": "tran2015c3d", "TSM": "lin2019tsm", "ACTION-Net": "wang2021actionnet", "TAM": "liu2021tam",
-    "V-SwinTrans": "liu2022videoswin", "TimeSformer": "bertasius2021timesformer", "X3D": "feichtenhofer2020x3d",
-    "MViT": "fan2021mvit", "SSTFormer": "wang2023sstformer", "SAFE": "li2025safe", "ResNet18": "he2016resnet",
-    "SlowFast": "feichtenhofer2019slowfast", "R2Plus1D": "tran2018r2plus1d", "ESTF": "wang2024hardvs",
-}  # fmt: skip
+    "C3D": "tran2015c3d",
+    "TSM": "lin2019tsm",
+    "ACTION-Net": "wang2021actionnet",
+    "TAM": "liu2021tam",
+    "V-SwinTrans": "liu2022videoswin",
+    "TimeSformer": "bertasius2021timesformer",
+    "X3D": "feichtenhofer2020x3d",
+    "MViT": "fan2021mvit",
+    "SSTFormer": "wang2023sstformer",
+    "SAFE": "li2025safe",
+    "ResNet18": "he2016resnet",
+    "SlowFast": "feichtenhofer2019slowfast",
+    "R2Plus1D": "tran2018r2plus1d",
+    "ESTF": "wang2024hardvs",
+}
 
 
 def test_every_method_that_the_papers_tables_name_is_in_the_bibliography():
-    with open(ROOT / "book" / "claims.csv", newline="") as file:
-        named = {claim["system"] for claim in csv.DictReader(file) if claim["where"] in ("Table 2", "Table 3")}
-    assert named == set(METHODS)
+    table = paper.claims()
+    assert set(table.system[table["where"].isin(["Table 2", "Table 3"])]) == set(METHODS)
     assert set(METHODS.values()) <= set(BIBLIOGRAPHY)
 
 
@@ -53,59 +57,100 @@ def test_cited_works_exist(page):
         assert {key.strip() for key in keys.split(",")} <= set(BIBLIOGRAPHY)
 
 
+# ------------------------------------------------------------------------------- commands
+TOOLS = ("make", "papermill", "snakemake", "torchrun", "python", "pip", "safe")
+
+
 def commands(page):
-    """The commands in a page's shell blocks, as lists of words; continued lines are joined, comments left out."""
-    language, lines = None, []
+    """The commands in a page's shell blocks, as lists of words.
+
+    Continued lines are joined, comments left out.
+    """
+    language = None
+    lines = []
     for line in page.read_text().splitlines():
         if line.startswith("```"):
             language = line[3:] if language is None else None
         elif language in ("", "bash"):
             lines.append(line)
-    tools = r"(\.venv/bin/)?(make|papermill|snakemake|torchrun|python|pip) "
-    lines = "\n".join(lines).replace("\\\n", " ").splitlines()
-    return [shlex.split(line, comments=True) for line in lines if re.match(tools, line)]
+    starts = rf"(\.venv/bin/)?({'|'.join(TOOLS)}) "
+    whole = "\n".join(lines).replace("\\\n", " ").splitlines()
+    return [shlex.split(line, comments=True) for line in whole if re.match(starts, line)]
 
 
-SHOWN = [pytest.param(words, id=f"{page.stem}: {' '.join(words)[:70]}")
-         for page in [ROOT / "README.md", *PAGES] for words in commands(page)]  # fmt: skip
+def in_text(page):
+    """The commands of this project that a page's sentences name."""
+    text = re.sub(r"^```.*?^```", "", page.read_text(), flags=re.MULTILINE | re.DOTALL)
+    found = re.findall(r"`((?:\.venv/bin/)?safe [^`\n]+)`", text)
+    return [shlex.split(command) for command in found]
+
+
+def name_of(page, words):
+    return f"{page.stem}: {' '.join(words)[:70]}"
+
+
+DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *PAGES]
+SHOWN = [
+    pytest.param(words, id=name_of(page, words)) for page in DOCUMENTS for words in commands(page)
+]
+NAMED = [
+    pytest.param(words, id=name_of(page, words)) for page in DOCUMENTS for words in in_text(page)
+]
 
 
 @cache
 def parameters(notebook):
     """Names that a notebook's `parameters` cell assigns."""
-    cells = [c for c in nbformat.read(ROOT / notebook, 4).cells if "parameters" in c.metadata.get("tags", [])]
-    return set(re.findall(r"^(\w+) = ", "\n".join(cell.source for cell in cells), re.MULTILINE))
-
-
-@cache
-def usage(module, *words):
-    """What `python -m MODULE WORDS --help` prints."""
-    printed = io.StringIO()
-    with mock.patch.object(sys, "argv", [module, *words, "--help"]), contextlib.redirect_stdout(printed):
-        with pytest.raises(SystemExit):
-            importlib.import_module(module).main()
-    return printed.getvalue()
+    names = set()
+    for cell in nbformat.read(ROOT / notebook, 4).cells:
+        if "parameters" in cell.metadata.get("tags", []):
+            names.update(re.findall(r"^(\w+) = ", cell.source, re.MULTILINE))
+    return names
 
 
 @cache
 def made(*words):
-    """The commands that `make WORDS` would run; AssertionError if the Makefile does not know a target."""
+    """The sweeps that `make WORDS` would run; AssertionError if the Makefile lacks a target."""
     shown = subprocess.run(["make", "-n", *words], cwd=ROOT, capture_output=True, text=True)
     assert shown.returncode == 0, shown.stderr
     return [shlex.split(line) for line in shown.stdout.splitlines() if "bin/snakemake" in line]
 
 
 def check_snakemake(words):
-    """Snakemake's own parser finds the studies: an option of several values would swallow one that stands behind it."""
+    """Snakemake's own parser finds the studies.
+
+    An option of several values would swallow one that stands behind it.
+    """
     options = get_argument_parser().parse_args(words)
-    known = {name for dataset in safe_book.SWEPT for name in safe_book.studies(dataset, "real")}
-    assert sorted(options.targets) == sorted(word for word in words if "=" not in word and word in known)
-    assert all((ROOT / profile / "config.yaml").is_file() for profile in options.profile or [])
+    known = set()
+    for dataset in studies.SWEPT:
+        known.update(studies.studies(dataset, "real"))
+    targets = [word for word in words if "=" not in word and word in known]
+    assert sorted(options.targets) == sorted(targets)
+    for profile in options.profile or []:
+        assert (ROOT / profile / "config.yaml").is_file()
+
+
+def options_of(command):
+    """The options that a command has."""
+    parser = argparse.ArgumentParser()
+    COMMANDS[command].add_options(parser)
+    return set(re.findall(r"--[\w-]+", parser.format_help()))
+
+
+def check_ours(words):
+    """A command of this project, with options that it has."""
+    if words == ["--help"]:
+        return
+    command, *rest = words
+    given = {word.partition("=")[0] for word in rest if word.startswith("--")}
+    assert given <= options_of(command), command
 
 
 @pytest.mark.parametrize("words", SHOWN)
 def test_shown_command_exists(words):
-    tool, rest = Path(words[0]).name, words[1:]
+    tool = Path(words[0]).name
+    rest = words[1:]
     if tool == "make":
         for command in made(*rest):
             check_snakemake(command[1:])
@@ -114,37 +159,61 @@ def test_shown_command_exists(words):
         assert (ROOT / rest[0]).is_file() and given <= parameters(rest[0])
     elif tool == "snakemake":
         check_snakemake(rest)
-    elif tool == "torchrun" or rest[0].endswith(".py"):
-        script = next(word for word in rest if word.endswith(".py"))
-        assert (ROOT / script).is_file()
-        if script == "safe_core.py":
-            given = {word[2:].replace("-", "_") for word in rest[rest.index(script) :] if word.startswith("--")}
-            fields = set(safe_core.Config.__dataclass_fields__) | {"preset", "out_dir", "resume"}
-            assert {name.removeprefix("no_") if name not in fields else name for name in given} <= fields
-    elif rest[:1] == ["-m"]:
-        assert (ROOT / f"{rest[1]}.py").is_file() or rest[1] in ("pytest", "venv")
-        if rest[1].startswith("safe_"):
-            command = rest[2:3] if rest[1] != "safe_released" else []  # which has no sub-commands
-            assert not command or command[0] in re.search(r"\{([\w,-]+)\}", usage(rest[1]))[1].split(",")
-            assert all(word in usage(rest[1], *command) for word in rest if word.startswith("--"))
+    elif tool == "safe":
+        check_ours(rest)
+    elif "-m" in rest:
+        module, *arguments = rest[rest.index("-m") + 1 :]
+        assert module in ("safe_companion", "pytest", "venv")
+        if module == "safe_companion":
+            check_ours(arguments)
+        elif module == "pytest":
+            files = [word for word in arguments if word.endswith((".py", ".ipynb"))]
+            assert all((ROOT / file).is_file() for file in files)
+    elif tool != "pip":
+        assert (ROOT / rest[0]).is_file()
 
 
-def test_parameter_counts_of_the_annotated_model_are_those_that_it_has():
+@pytest.mark.parametrize("words", NAMED)
+def test_command_named_in_a_sentence_exists(words):
+    check_ours(words[1:])
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_the_example_of_a_command_fits_it(command):
+    tool, *words = shlex.split(COMMANDS[command].example)
+    assert tool == "safe" and words[0] == command
+    check_ours(words)
+
+
+# ------------------------------------------------------------------------------- the model
+@pytest.mark.parametrize(("column", "preset"), [(0, "paper"), (1, "sample")])
+def test_parameter_counts_of_the_annotated_model_are_those_that_it_has(column, preset):
     """The table of book/safe.md, for the paper's setting (114 classes) and the sample (26)."""
-    rows = re.findall(r"^\| (.+?) \| (.+?) \| (.+?) \|$", (ROOT / "book" / "safe.md").read_text(), re.MULTILINE)
-    written = {name.strip("*`"): cells for name, *cells in rows}
-    for column, preset, names in ((0, "paper", safe_book.class_names("pokerevent", ROOT)),
-                                  (1, "sample", safe_book.class_names("pokerevent"))):  # fmt: skip
-        config = safe_core.configure(preset, dataset="pokerevent", pretrained=False)
-        model = safe_core.SAFE(config, safe_data.prompt_sentences(names, config))
-        fusion = model.fusion
-        parts = {"vision tower": model.vision, "text tower": model.text, "word_embed": model.word_embed,
-                 "multi-modal Transformers (two)": fusion.multimodal_transformer, "self-attention": fusion.self_attention,
-                 "cross-attention (two)": fusion.cross_attention, "final attention": fusion.final_attention,
-                 "classifier": fusion.classifier}  # fmt: skip
-        counts = {name: sum(p.numel() for p in part.parameters()) for name, part in parts.items() if part is not None}
-        total = sum(p.numel() for p in model.parameters())
-        counts |= {"embeddings and read-out tokens": total - sum(counts.values()), "all": total}
-        for name, count in counts.items():
-            assert written[name][column].strip("*") == f"{count:,}", name
-        assert preset == "paper" or written["text tower"][column] == "run once, then dropped"
+    page = (ROOT / "book" / "safe.md").read_text()
+    rows = re.findall(r"^\| (.+?) \| (.+?) \| (.+?) \|$", page, re.MULTILINE)
+    written = {name.strip("*`"): cells[column] for name, *cells in rows}
+    names = datasets.class_names("pokerevent", ROOT if preset == "paper" else None)
+    config = safe_core.configure(preset, dataset="pokerevent", pretrained=False)
+    model = safe_core.SAFE(config, prompts.prompt_sentences(names, config))
+    fusion = model.fusion
+    parts = {
+        "vision tower": model.vision,
+        "text tower": model.text,
+        "word_embed": model.word_embed,
+        "multi-modal Transformers (two)": fusion.multimodal_transformer,
+        "self-attention": fusion.self_attention,
+        "cross-attention (two)": fusion.cross_attention,
+        "final attention": fusion.final_attention,
+        "classifier": fusion.classifier,
+    }
+    counts = {}
+    for name, part in parts.items():
+        if part is not None:
+            counts[name] = sum(p.numel() for p in part.parameters())
+    total = sum(p.numel() for p in model.parameters())
+    counts["embeddings and read-out tokens"] = total - sum(counts.values())
+    counts["all"] = total
+    for name, count in counts.items():
+        assert written[name].strip("*") == f"{count:,}", name
+    if preset == "sample":
+        assert model.text is None and written["text tower"] == "run once, then dropped"

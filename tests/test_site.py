@@ -2,14 +2,19 @@
 
     python tests/test_site.py FOLDER [PAGE ...]    screenshots: desktop and phone, light and dark
 
-The browser is the system's Chromium, driven by the Python package playwright. Where one of them is missing the tests
-that need it are skipped; with CI_REQUIRES_BROWSER=1 in the environment they fail instead.
+The browser is the system's Chromium, driven by the Python package playwright. Where one of them is
+missing the tests that need it are skipped; with CI_REQUIRES_BROWSER=1 in the environment they fail
+instead.
 """
 
+import argparse
 import functools
+import importlib
+import io
 import json
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -23,19 +28,32 @@ from urllib.parse import unquote, urldefrag, urljoin, urlsplit
 import pytest
 import yaml
 
+from safe_companion import __main__, paper, records
+from safe_core import configure
+
 ROOT = Path(__file__).resolve().parents[1]
 HTML = ROOT / "_build" / "html"
 TOC = yaml.safe_load((ROOT / "_toc.yml").read_text())
 PAGES = [TOC["root"], *[chapter["file"] for part in TOC["parts"] for chapter in part["chapters"]]]
-OPTIONS = ["--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-           "--disable-background-networking", "--disable-component-update", "--disable-sync"]  # fmt: skip
-PHONE, DESK = {"width": 390, "height": 844}, {"width": 1280, "height": 900}
+OPTIONS = [
+    "--headless=new",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+PHONE = {"width": 390, "height": 844}
+DESK = {"width": 1280, "height": 900}
 
 
 def build() -> str:
     """What `make book` runs; returns its output."""
     book = Path(sys.executable).with_name("jupyter-book")
-    made = subprocess.run([book, "build", ROOT, "-W", "-n", "--keep-going"], capture_output=True, text=True)
+    command = [book, "build", ROOT, "-W", "-n", "--keep-going"]
+    made = subprocess.run(command, capture_output=True, text=True)
     assert made.returncode == 0, made.stdout[-3000:] + made.stderr[-6000:]
     return made.stdout
 
@@ -45,7 +63,9 @@ class Page(HTMLParser):
 
     def __init__(self, path: Path):
         super().__init__()
-        self.links, self.ids, self.images = [], {""}, []
+        self.links = []
+        self.images = []
+        self.ids = {""}
         self.feed(path.read_text(encoding="utf-8"))
 
     def handle_starttag(self, tag, attributes):
@@ -88,14 +108,17 @@ def browser_missing() -> str:
 
 
 def chromium() -> str | None:
-    return next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    names = ("chromium", "chromium-browser", "google-chrome")
+    return next((path for name in names if (path := shutil.which(name))), None)
 
 
 @pytest.fixture(scope="module")
 def browser(site):
     """The system's Chromium and the address of the served book."""
     if reason := browser_missing():
-        (pytest.fail if os.environ.get("CI_REQUIRES_BROWSER") else pytest.skip)(reason)
+        if os.environ.get("CI_REQUIRES_BROWSER"):
+            pytest.fail(reason)
+        pytest.skip(reason)
     from playwright.sync_api import sync_playwright
 
     server, address = serve()
@@ -108,15 +131,32 @@ def browser(site):
 def phone(browser):
     """A browser window as wide as a phone; what went wrong in it is noted in `trouble`."""
     chrome, address = browser
-    window, trouble = chrome.new_page(viewport=PHONE), []
+    trouble = []
+
+    def said(message):
+        if message.type in ("error", "warning"):
+            trouble.append(f"console: {message.text}")
+
+    def failed(request):
+        page_was_left = request.url.endswith("favicon.svg") and "ABORTED" in request.failure
+        if not page_was_left:
+            trouble.append(f"failed: {request.url} {request.failure}")
+
+    def answered(response):
+        if response.status >= 400:
+            trouble.append(f"{response.status}: {response.url}")
+
+    def asked(request):
+        if not request.url.startswith((address, "data:", "blob:")):
+            trouble.append(f"another host: {request.url}")
+
+    window = chrome.new_page(viewport=PHONE)
     window.set_default_timeout(120_000)  # a busy machine is slow, not wrong
-    window.on("console", lambda m: trouble.append(f"console: {m.text}") if m.type in ("error", "warning") else None)
+    window.on("console", said)
     window.on("pageerror", lambda error: trouble.append(f"script: {error}"))
-    window.on("requestfailed", lambda r: None if r.url.endswith("favicon.svg") and "ABORTED" in r.failure  # page was left
-              else trouble.append(f"failed: {r.url} {r.failure}"))  # fmt: skip
-    window.on("response", lambda r: trouble.append(f"{r.status}: {r.url}") if r.status >= 400 else None)
-    window.on("request", lambda r: None if r.url.startswith((address, "data:", "blob:"))
-              else trouble.append(f"another host: {r.url}"))  # fmt: skip
+    window.on("requestfailed", failed)
+    window.on("response", answered)
+    window.on("request", asked)
     return SimpleNamespace(window=window, trouble=trouble, address=address)
 
 
@@ -126,16 +166,19 @@ MEASURE = """async () => {
     image.loading = 'eager';  // those below the fold, too
     return image.complete ? null : new Promise(done => { image.onload = image.onerror = done; });
   }));
-  const math = [...document.querySelectorAll('.bd-article .math')];
+  const all = query => [...document.querySelectorAll(query)];
+  const errors = all('mjx-merror, [data-mjx-error]');
+  const math = all('.bd-article .math').filter(node => !node.querySelector('mjx-container'));
+  const scrolled = 'pre, table, mjx-container, .output, .pst-scrollable-table-container';
+  const beyond = node =>
+    node.getBoundingClientRect().right > innerWidth && !node.closest(scrolled);
+  const width = document.documentElement.scrollWidth;
+  const wide = all('.bd-article *').filter(beyond).slice(0, 5);
   return {
     images: [...document.images].filter(image => !image.naturalWidth).map(image => image.src),
-    math: math.filter(node => !node.querySelector('mjx-container')).map(node => node.textContent),
-    errors: [...document.querySelectorAll('mjx-merror, [data-mjx-error]')].map(node => node.textContent),
-    wide: document.documentElement.scrollWidth > innerWidth
-      ? [...document.querySelectorAll('.bd-article *')].filter(node => node.getBoundingClientRect().right > innerWidth
-          && !node.closest('pre, table, mjx-container, .output, .pst-scrollable-table-container'))
-          .slice(0, 5).map(node => node.outerHTML.slice(0, 160)).concat(document.documentElement.scrollWidth)
-      : [],
+    math: math.map(node => node.textContent),
+    errors: errors.map(node => node.textContent),
+    wide: width > innerWidth ? [width, ...wide.map(node => node.outerHTML.slice(0, 160))] : [],
   };
 }"""
 
@@ -144,7 +187,8 @@ MEASURE = """async () => {
 def test_page_reads_well_on_a_phone_and_asks_no_other_host(phone, name):
     phone.trouble.clear()
     phone.window.goto(f"{phone.address}{name}.html", wait_until="load")
-    assert phone.window.evaluate(MEASURE) == {"images": [], "math": [], "errors": [], "wide": []}
+    found = phone.window.evaluate(MEASURE)
+    assert found == {"images": [], "math": [], "errors": [], "wide": []}
     assert phone.trouble == []
 
 
@@ -152,13 +196,15 @@ def test_search_finds_cross_attention(phone):
     phone.trouble.clear()
     phone.window.goto(f"{phone.address}search.html?q=cross-attention", wait_until="load")
     phone.window.wait_for_selector("#search-results li a")
-    found = [link.get_attribute("href") for link in phone.window.query_selector_all("#search-results li a")]
+    links = phone.window.query_selector_all("#search-results li a")
+    found = [link.get_attribute("href") for link in links]
     assert any("clip.html" in link or "cross_attention.html" in link for link in found)
     assert phone.trouble == []
 
 
 def test_every_internal_link_leads_somewhere(site):
-    pages, broken = {(HTML / f"{name}.html").resolve(): page for name, page in site.items()}, []
+    pages = {(HTML / f"{name}.html").resolve(): page for name, page in site.items()}
+    broken = []
     for name, page in site.items():
         for href in page.links:
             if urlsplit(href).scheme:
@@ -167,83 +213,125 @@ def test_every_internal_link_leads_somewhere(site):
             path = (HTML / unquote(target).lstrip("/")).resolve()
             if path.suffix == ".html" and path.is_file() and path not in pages:
                 pages[path] = Page(path)
-            if not path.is_file() or path in pages and unquote(fragment) not in pages[path].ids:
+            if path in pages:
+                found = unquote(fragment) in pages[path].ids
+            else:
+                found = path.is_file()
+            if not found:
                 broken.append(f"{name}: {href}")
     assert broken == []
 
 
 def test_every_image_says_what_it_shows(site):
-    assert [f"{name}: {image}" for name, page in site.items() for image in page.images if not image.get("alt")] == []
+    for name, page in site.items():
+        assert [image for image in page.images if not image.get("alt")] == [], name
 
 
 def test_every_notebook_page_says_where_it_comes_from_and_can_be_downloaded(site):
-    for name in (name for name in PAGES if name.startswith("notebooks/")):
+    for name in [name for name in PAGES if name.startswith("notebooks/")]:
         text = (HTML / f"{name}.html").read_text()
         assert f"papermill {name}.ipynb out.ipynb" in re.sub(r"<[^>]+>", "", text), name
-        assert re.search(rf'<a class="[^"]*download[^"]*" download="" href="[^"]*{Path(name).name}.ipynb"', text), name
+        target = rf'href="[^"]*{Path(name).name}.ipynb"'
+        assert re.search(rf'<a class="[^"]*download[^"]*" download="" {target}', text), name
         assert re.search(r'class="origin-(sample|real)"', text), name
 
 
 def test_every_run_and_every_claim_has_its_place(site):
-    import safe_book
-
-    results = ROOT / "results"
-    runs = {file.parents[1].relative_to(results).as_posix() for file in results.glob("*/*/*/seed*/record.json")}
     companion = extension()
-    assert {companion.run_id(run) for run in runs} <= site["book/records"].ids
-    assert {companion.claim_id(claim) for claim in safe_book.claims().index} <= site["book/ledger"].ids
+    runs = {companion.made.run_id(name) for name in records.all_runs()}
+    assert runs and runs <= site["book/records"].ids
+    claims = {companion.made.claim_id(name) for name in paper.claims().index}
+    assert claims <= site["book/ledger"].ids
 
 
-# ------------------------------------------------------------------------------------------------ the extension alone
-
-
-def extension():
-    """book/_ext/companion.py as a module."""
+# ------------------------------------------------------------------------------- extension alone
+def extension(name="companion"):
+    """A module of book/_ext."""
     sys.path.insert(0, str(ROOT / "book" / "_ext"))
-    import companion
-
-    return companion
+    return importlib.import_module(name)
 
 
 def small_book(folder: Path, text: str) -> tuple[str, str]:
     """(HTML, warnings) of a book of one page with our roles and directives."""
-    import io
-
     from sphinx.application import Sphinx
 
+    tables = "\n".join(f"```{{{name}}}\n```\n" for name in ("ledger", "records", "status"))
     (folder / "conf.py").touch()
-    (folder / "index.md").write_text(f"# Title\n\n{text}\n\n```{{ledger}}\n```\n\n```{{records}}\n```\n")
+    (folder / "index.md").write_text(f"# Title\n\n{text}\n\n{tables}")
     warnings = io.StringIO()
     settings = {"extensions": ["myst_parser", "companion"], "exclude_patterns": ["out"]}
     extension()
-    app = Sphinx(folder, folder, folder / "out", folder / "out", "html", settings, status=None, warning=warnings)
-    app.build()
-    lines = [line for line in warnings.getvalue().splitlines() if "download file not readable" not in line]
-    return (folder / "out" / "index.html").read_text(), "\n".join(lines)
+    out = folder / "out"
+    streams = {"status": None, "warning": warnings}
+    Sphinx(folder, folder, out, out, "html", settings, **streams).build()
+    lines = warnings.getvalue().splitlines()
+    lines = [line for line in lines if "download file not readable" not in line]
+    return (out / "index.html").read_text(), "\n".join(lines)
 
 
 def test_numbers_in_prose_come_from_records_and_claims(tmp_path):
-    html, warnings = small_book(tmp_path, "{run}`sample/pokerevent/base` {claim}`t4-full` "
-                                "{difference}`sample/pokerevent/modality=rgb - sample/pokerevent/base`")  # fmt: skip
+    difference = "sample/pokerevent/modality=rgb - sample/pokerevent/base"
+    text = f"{{run}}`sample/pokerevent/base` {{claim}}`t4-full` {{difference}}`{difference}`"
+    html, warnings = small_book(tmp_path, text)
     assert warnings == ""
-    ours = r'href="#run-sample-pokerevent-base"><span class="from-us of-sample">\d\d\.\d ± \d\.\d %, 5 seeds<'
-    assert re.search(ours, html)
+    link = 'href="#run-sample-pokerevent-base"><span class="from-us of-sample">'
+    assert re.search(link + r"\d\d\.\d ± \d\.\d %, 5 seeds<", html)
     assert re.search(r'href="#claim-t4-full"><span class="from-paper">58\.2 %<', html)
-    assert re.search(r'of-sample">[+−]\d+\.\d ± \d+\.\d points: (better|worse|no measurable effect)<', html)
+    words = "(better|worse|no measurable effect)"
+    assert re.search(rf'of-sample">[+−]\d+\.\d ± \d+\.\d points: {words}<', html)
 
 
 def test_a_missing_record_or_claim_is_a_warning(tmp_path):
     _, warnings = small_book(tmp_path, "{run}`sample/pokerevent/nothing` {claim}`t9-nothing`")
-    assert "results/sample/pokerevent/nothing: no run record" in warnings and "no claim 't9-nothing'" in warnings
+    assert "results/sample/pokerevent/nothing: no run record" in warnings
+    assert "no claim 't9-nothing'" in warnings
+
+
+def test_an_older_record_is_marked_with_what_changed_and_is_no_error(tmp_path, monkeypatch):
+    def outdated(run):
+        return ["clips"] if run["path"].endswith("pokerevent/base/seed1") else []
+
+    monkeypatch.setattr(records, "outdated", outdated)
+    html, warnings = small_book(tmp_path, "")
+    assert warnings == ""
+    assert html.count('<span class="older">older: clips</span>') == 1  # in the table of runs
+    rows = re.findall(r"<tr[^>]*>(.*?)</tr>", html, re.DOTALL)
+    listed = [re.sub(r"<[^>]+>", " ", row).split() for row in rows if "pokerevent/base<" in row]
+    assert [cells[:3] for cells in listed] == [["sample/pokerevent/base", "1", "clips"]]
+
+
+def test_the_command_under_a_run_makes_that_configuration_again():
+    tables = extension("companion_tables")
+    parser = argparse.ArgumentParser()
+    __main__.COMMANDS["train"].add_options(parser)
+    for name, runs in records.all_runs().items():
+        config = runs[0]["config"]
+        line = tables.command(runs)
+        if len(runs) > 1:
+            seeds = " ".join(str(run["config"]["seed"]) for run in runs)
+            line = line.removeprefix(f"for seed in {seeds}; do ").removesuffix("; done")
+            line = line.replace("$seed", str(config["seed"]))
+        tool, command, *words = shlex.split(line)
+        assert (tool, command) == (".venv/bin/safe", "train")
+        fields = vars(parser.parse_args(words))
+        assert fields.pop("out_dir") == Path("runs", name, f"seed{config['seed']}")
+        assert fields.pop("resume") is False
+        if fields["data_root"] is not None:
+            fields["data_root"] = fields["data_root"].removeprefix("PATH_TO/")
+        again = vars(configure(**fields))
+        free = ("workers", "on_bad_recording")  # change no number, and so no name
+        assert {k: v for k, v in again.items() if config[k] != v and k not in free} == {}, name
 
 
 def test_a_notebook_that_was_not_executed_names_the_target_that_does(tmp_path, monkeypatch):
-    companion = extension()
-    cells = [{"cell_type": "code", "metadata": {"tags": ["parameters"]}, "source": ["seeds = 3\n", "rerun = False"],
-              "outputs": []}]  # fmt: skip
+    companion = extension("companion_notebooks")
+    source = ["seeds = 3\n", "rerun = False"]
+    cell = {"cell_type": "code", "metadata": {"tags": ["parameters"]}, "source": source}
+    content = {"cells": [cell | {"outputs": []}], "metadata": {}}
     (tmp_path / "notebooks").mkdir()
-    (tmp_path / "notebooks" / "table4_components.ipynb").write_text(json.dumps({"cells": cells, "metadata": {}}))
+    (tmp_path / "notebooks" / "table4_components.ipynb").write_text(json.dumps(content))
     monkeypatch.setattr(companion, "ROOT", tmp_path)
+    monkeypatch.setattr(companion.made, "ROOT", tmp_path)
     text = companion.provenance("table4_components").astext()
     assert "make notebooks" in text
     assert "papermill notebooks/table4_components.ipynb out.ipynb -p rerun True" in text
@@ -252,14 +340,14 @@ def test_a_notebook_that_was_not_executed_names_the_target_that_does(tmp_path, m
 
 @pytest.mark.parametrize("url", ["", "https://github.com/someone/safe"])
 def test_buttons_to_the_repository_appear_with_its_address(url):
-    config = SimpleNamespace(html_theme_options={"repository_url": url, "launch_buttons": {"colab_url": "https://c"}})
-    extension().repository(None, config)
-    assert bool(config.html_theme_options.get("launch_buttons")) == bool(url)
-    assert bool(config.html_theme_options.get("use_repository_button")) == bool(url)
+    options = {"repository_url": url, "launch_buttons": {"colab_url": "https://c"}}
+    extension().repository(None, SimpleNamespace(html_theme_options=options))
+    assert bool(options.get("launch_buttons")) == bool(url)
+    assert bool(options.get("use_repository_button")) == bool(url)
 
 
 def screenshots(folder: Path, names: list[str]) -> None:
-    """PNGs of pages of the built book: FOLDER/PAGE-desktop-light.png, -dark, -phone-light, -phone-dark."""
+    """PNGs of pages of the built book: FOLDER/PAGE-desktop-light.png, -desktop-dark, -phone-..."""
     from playwright.sync_api import sync_playwright
 
     folder.mkdir(parents=True, exist_ok=True)
@@ -273,7 +361,8 @@ def screenshots(folder: Path, names: list[str]) -> None:
                 for name in names:
                     window.goto(f"{address}{name}.html")
                     window.evaluate(MEASURE)
-                    window.screenshot(path=folder / f"{name.replace('/', '-')}-{width}-{scheme}.png", full_page=True)
+                    file = f"{name.replace('/', '-')}-{width}-{scheme}.png"
+                    window.screenshot(path=folder / file, full_page=True)
                 window.close()
     server.shutdown()
 
