@@ -10,8 +10,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-SAMPLES = ("hardvs", "pokerevent")
-
 
 # ------------------------------------------------------------------------------- training
 def train_options(parser: argparse.ArgumentParser) -> None:
@@ -150,10 +148,10 @@ def execute(options: argparse.Namespace) -> None:
     from concurrent.futures import ThreadPoolExecutor
 
     import safe_core
-    from safe_companion import ROOT, datasets, execution
+    from safe_companion import ROOT, datasets, execution, sample
 
     paths = execution.notebooks(options.names)
-    for dataset in SAMPLES:  # made once, before notebooks side by side ask for them
+    for dataset in sample.CLASSES:  # made once, before notebooks side by side ask for them
         datasets.open_dataset(safe_core.configure(dataset=dataset))
     os.environ["OMP_NUM_THREADS"] = "1"  # threads that wait for another's cores make all slow
     with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
@@ -162,8 +160,10 @@ def execute(options: argparse.Namespace) -> None:
 
 
 def study_options(parser: argparse.ArgumentParser) -> None:
+    from safe_companion import sample
+
     parser.add_argument("name", metavar="NAME", help="such as table4 or modalities")
-    parser.add_argument("--dataset", choices=SAMPLES, default="hardvs")
+    parser.add_argument("--dataset", choices=sample.CLASSES, default="hardvs")
 
 
 def study(options: argparse.Namespace) -> int:

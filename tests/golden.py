@@ -1,10 +1,11 @@
-"""Golden values: what the code computes, as numbers, in groups that have a version each (safe_companion.behaviour).
+"""Golden values: what the code computes, as numbers, in groups that have a version each.
 
     python tests/golden.py            compares every group with its file in tests/golden/
-    python tests/golden.py --write    writes the files whose version was raised; refuses to change any other
+    python tests/golden.py --write    writes the files whose version was raised, and no other
 
-A value is a list of numbers under the name of its case. They are stored with few digits and compared with a tolerance,
-so that another processor or library version gives the same answer.
+The versions are in safe_companion/behaviour.py. A value is a list of numbers under the name of its
+case. They are stored with few digits and compared with a tolerance, so that another processor or
+library version gives the same answer.
 """
 
 import argparse
@@ -90,7 +91,7 @@ def recordings_of_the_sample() -> Values:
 
 # ------------------------------------------------------------------------------- clips
 def write_recordings(root: Path) -> None:
-    """Three recordings: events with frames, events alone, stored images alone; 48 x 36 pixels, drawn by rule."""
+    """Three recordings of 48 x 36 pixels: events with frames, events alone, stored images alone."""
     rng = np.random.RandomState(0)
     size = (48, 36)
     for name, has_events, has_frames in (
@@ -117,7 +118,7 @@ def write_recordings(root: Path) -> None:
 
 
 def clips_of_recordings() -> Values:
-    """Mean, standard deviation and some pixels of every image of a clip, for all ways to make one."""
+    """Mean, deviation and some pixels of every image of a clip, for all ways to make one."""
     found = {}
     cases: dict[str, tuple[str, dict, str, str]] = {
         f"{kind} {windows}": (
@@ -177,7 +178,7 @@ def images_by_rule(batch: int, frames: int) -> tuple[torch.Tensor, torch.Tensor]
 
 
 def three_steps(config: safe_core.Config) -> list[float]:
-    """Logits before training, losses of the three optimiser steps of an epoch, logits after them."""
+    """Logits before an epoch of three optimiser steps, their losses, logits after them."""
     torch.manual_seed(config.seed)
     model = safe_core.SAFE(config, SENTENCES, released.fusion_of(config))
     rgb, event = images_by_rule(4, config.frames)
@@ -237,7 +238,7 @@ class RuleClips(torch.utils.data.Dataset):
 
 
 def whole_trainings() -> Values:
-    """History and answers of a run of three epochs, as the paper has it and with the released trainer's choices."""
+    """History and answers of three epochs, as the paper has them and as the released trainer."""
     choices = {
         "paper": {"dropout": 0.1, "warmup_fraction": 0.2},
         "released trainer": {
@@ -328,9 +329,7 @@ def main() -> int:
                 f"  {json.dumps(case)}: {json.dumps(v)}" for case, v in found.items()
             )
             file.write_text(f'{{"version": {version}, "values": {{\n{lines}\n}}}}\n')
-            print(
-                f"{group}: version {version} written, {len(found)} cases, {len(changed)} of them new"
-            )
+            print(f"{group}: version {version} written, {len(found)} cases, {len(changed)} new")
         else:
             failed = True
             print(f"{group}: the code says version {version}, the file {known}: run with --write")

@@ -92,6 +92,11 @@ def mutants_of(file: str) -> list[Mutant]:
     return found
 
 
+def without_fault(file: str) -> str:
+    """A module as a mutant is written: without comments, in lines of any length."""
+    return ast.unparse(ast.parse((ROOT / file).read_text()))
+
+
 def sites(tree: ast.Module) -> Iterator[tuple[tuple, str]]:
     """(path to a node, function that holds it) of everything that may be changed.
 
@@ -277,7 +282,7 @@ def main() -> int:
     drawn = random.Random(options.seed).sample(every, min(options.count, len(every)))
     print(f"{len(drawn)} of {len(every)} mutants, seed {options.seed}", flush=True)
     drawn.sort(key=lambda mutant: mutant.file)  # the copies of compiled kernels are made less often
-    intact = [Mutant(file, f"{file}: no fault", (ROOT / file).read_text()) for file in files]
+    intact = [Mutant(file, f"{file}: no fault", without_fault(file)) for file in files]
     context = get_context("spawn")
     with ProcessPoolExecutor(options.jobs, context, max_tasks_per_child=1) as pool:
         unchanged = sum(pool.map(try_all, [([m], options.limit) for m in intact]), [])

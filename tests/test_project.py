@@ -116,17 +116,6 @@ def test_what_is_imported_is_declared_and_what_is_declared_is_used():
 
 
 # ------------------------------------------------------------------------------- modules
-def test_core_stays_slim_and_imports_no_other_module():
-    source = (ROOT / "safe_core.py").read_text()
-    assert len(source.splitlines()) <= 750
-    assert not any(name.startswith("safe_") for name in imported_by(source))
-
-
-def test_nothing_of_ours_lies_at_the_top_but_the_papers_file():
-    at_top = [path.name for path in files_of_the_repository() if path.parent == ROOT]
-    assert [name for name in at_top if name.endswith(".py")] == ["safe_core.py"]
-
-
 def loaded_by(code):
     """Names of the packages that are loaded after this code ran in a fresh process."""
     code = f"import sys\n{code}\nprint(*{{name.partition('.')[0] for name in sys.modules}})"

@@ -28,6 +28,8 @@ from urllib.parse import unquote, urldefrag, urljoin, urlsplit
 import pytest
 import yaml
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
 from safe_companion import __main__, paper, records
 from safe_core import configure
 
@@ -254,6 +256,7 @@ def extension(name="companion"):
 def small_book(folder: Path, text: str) -> tuple[str, str]:
     """(HTML, warnings) of a book of one page with our roles and directives."""
     from sphinx.application import Sphinx
+    from sphinx.util.docutils import docutils_namespace
 
     tables = "\n".join(f"```{{{name}}}\n```\n" for name in ("ledger", "records", "status"))
     (folder / "conf.py").touch()
@@ -263,7 +266,8 @@ def small_book(folder: Path, text: str) -> tuple[str, str]:
     extension()
     out = folder / "out"
     streams = {"status": None, "warning": warnings}
-    Sphinx(folder, folder, out, out, "html", settings, **streams).build()
+    with docutils_namespace():  # forgets what this book registers
+        Sphinx(folder, folder, out, out, "html", settings, **streams).build()
     lines = warnings.getvalue().splitlines()
     lines = [line for line in lines if "download file not readable" not in line]
     return (out / "index.html").read_text(), "\n".join(lines)
@@ -336,6 +340,22 @@ def test_a_notebook_that_was_not_executed_names_the_target_that_does(tmp_path, m
     assert "make notebooks" in text
     assert "papermill notebooks/table4_components.ipynb out.ipynb -p rerun True" in text
     assert "make table4" in text
+
+
+def test_docstrings_read_as_plain_text():
+    lines = [
+        "What of `a`s?",
+        "",
+        "    from x import y",
+        "    y = 1",
+        "",
+        "    y.z()",
+        "",
+        "``b`` or `c`.",
+    ]
+    extension().plain_docstring(None, "module", "m", None, None, lines)
+    code = ["    from x import y", "    y = 1", "", "    y.z()"]
+    assert lines == [r"What of ``a``\ s?", "", "::", "", *code, "", "``b`` or ``c``."]
 
 
 @pytest.mark.parametrize("url", ["", "https://github.com/someone/safe"])

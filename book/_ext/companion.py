@@ -11,6 +11,7 @@ Also a box under the title of every notebook: its data, parameters, runs, time, 
 remakes it.
 """
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -114,6 +115,30 @@ class Claim(SphinxRole):
 
 
 # ------------------------------------------------------------------------------- while it builds
+def as_literal(match: re.Match[str]) -> str:
+    """Code between backticks in docutils' way."""
+    code = match[0].strip("`")
+    follows = match.string[match.end() : match.end() + 1]
+    # What follows at once, as in `Dataset`s, is set apart for docutils only.
+    return f"``{code}``\\ " if follows.isalnum() else f"``{code}``"
+
+
+def plain_docstring(
+    app: Sphinx, what: str, name: str, found: Any, options: Any, lines: list[str]
+) -> None:
+    """Docstrings are plain text: `code` between backticks, and indented blocks as they stand."""
+    blocks = re.split(r"\n\s*\n", "\n".join(lines))
+    shown: list[str] = []
+    for block in blocks:
+        if block.startswith("    "):
+            if not shown or not shown[-1].startswith("    "):
+                shown.append("::")
+        else:
+            block = re.sub(r"``[^`]+``|`[^`]+`", as_literal, block)
+        shown.append(block)
+    lines[:] = "\n\n".join(shown).splitlines()
+
+
 def set_refdoc(app: Sphinx, doctree: nodes.document) -> None:
     """Links made by this extension say which page they are on, as Sphinx's own do."""
     for kind in (addnodes.pending_xref, addnodes.download_reference):
@@ -184,6 +209,8 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.add_directive("records", Records)
     app.add_directive("status", Status)
     app.connect("config-inited", repository, priority=100)
+    app.setup_extension("sphinx.ext.autodoc")
+    app.connect("autodoc-process-docstring", plain_docstring)
     app.connect("doctree-read", add_provenance, priority=100)  # before downloads are collected
     app.connect("doctree-read", set_refdoc, priority=101)
     app.connect("missing-reference", resolve)

@@ -45,7 +45,7 @@ def mean_and_deviation(runs: list[dict]) -> str:
 def machine(hardware: dict, versions: dict) -> str:
     """Hardware and library versions in words."""
     gpu = hardware["gpu"] or "no GPU"
-    libraries = ", ".join(f"{name} {version}" for name, version in versions.items())
+    libraries = ", ".join(f"{name} {versions[name]}" for name in sorted(versions))
     return f"{hardware['cpu']}, {hardware['cores']} cores, {gpu}; {libraries}"
 
 

@@ -2,6 +2,7 @@
 
 import functools
 import shlex
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -321,12 +322,10 @@ class Status(Overview):
             if about:
                 commit: Any = [made.short(about["commit"])] if about["commit"] else "–"
                 cells += [f"{about['seconds']} s", about["date"], commit]
-                cells.append(made.machine(about, about["versions"]))
             else:
-                cells += ["–", "–", "–", "–"]
+                cells += ["–", "–", "–"]
             rows.append((None, cells))
-        header = ["notebook", "state", "run time", "date", "commit", "machine"]
-        section += made.table(header, rows, "status")
+        section += made.table(["notebook", "state", "run time", "date", "commit"], rows)
         return section
 
     def older(self) -> nodes.section:
@@ -352,13 +351,17 @@ class Status(Overview):
         return section
 
     def machines(self) -> nodes.section:
-        section = self.section("status-machines", nodes.Text("What the runs ran on"))
-        found = [
-            made.machine(run["hardware"], run["versions"])
-            for runs in all_runs().values()
-            for run in runs
-        ]
-        counts = pd.Series(found).value_counts()
-        rows = [(None, [name, str(count)]) for name, count in counts.items()]
-        section += made.table(["machine and versions", "runs"], rows)
+        title = nodes.Text("What runs and notebooks ran on")
+        section = self.section("status-machines", title)
+        runs: Counter[str] = Counter()
+        for these in all_runs().values():
+            runs.update(made.machine(run["hardware"], run["versions"]) for run in these)
+        executed: Counter[str] = Counter()
+        for stem in shown_notebooks(self.env):
+            about = load_notebook(stem)["metadata"].get("safe")
+            if about:
+                executed[made.machine(about, about["versions"])] += 1
+        machines = [machine for machine, _ in (runs + executed).most_common()]
+        rows = [(None, [name, str(runs[name]), str(executed[name])]) for name in machines]
+        section += made.table(["machine and versions", "runs", "notebooks"], rows, "status")
         return section
