@@ -134,6 +134,19 @@ def test_the_rest_of_an_epoch_that_fills_no_batch_is_left_out(tmp_path):
     assert len(train.visited) == len(set(train.visited)) == 12
 
 
+def test_clips_are_loaded_by_as_many_processes_as_asked_for(tmp_path, monkeypatch):
+    asked = []
+
+    class Loader(torch.utils.data.DataLoader):
+        def __init__(self, *arguments, **options):
+            asked.append(options["num_workers"])
+            super().__init__(*arguments, **options | {"num_workers": 0})
+
+    monkeypatch.setattr(safe_core, "DataLoader", Loader)
+    run_fit(tmp_path, small(epochs=1, workers=3))
+    assert asked == [3, 3, 3]  # training, validation, test
+
+
 def test_seed_decides_the_run(tmp_path):
     seeds = (0, 0, 1)
     a, b, c = (

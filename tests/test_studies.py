@@ -201,6 +201,9 @@ def test_a_study_shows_committed_records_and_leaves_missing_rows_empty(results):
     assert list(found) == ["full", "no text"]
     found = studies.study(rows, dataset="hardvs", data_root="/data")
     assert found["full"] == [] and len(found["no text"]) == 1
+    write_record(results / "sample/hardvs/base/seed2")
+    found = studies.study(rows, dataset="hardvs")  # three seeds, unless others are asked for
+    assert [run["config"]["seed"] for run in found["full"]] == [0, 1, 2]
 
 
 def test_rows_are_looked_for_where_their_own_fields_say(results):
@@ -271,8 +274,9 @@ def test_records_about_other_data_than_those_at_hand_stop_the_sweep(tmp_path, mo
         file.write_text(json.dumps({"data": {"fingerprint": f"{dataset} at hand"}}))
         asked[str(file)] = {"dataset": dataset, "data_root": None}
     asked[str(tmp_path / "to be made.json")] = {"dataset": "hardvs", "data_root": None}
+    asked[str(tmp_path / "real.json")] = {"dataset": "hardvs", "data_root": "/data"}
     studies.check_data(asked)
-    assert opened == [("hardvs", None), ("pokerevent", None)]
+    assert opened == [("hardvs", None), ("pokerevent", None), ("hardvs", "/data")]
     Path(tmp_path / "c.json").write_text(json.dumps({"data": {"fingerprint": "hardvs at hand"}}))
     message = r"1 records are about other data than the pokerevent at hand.*c\.json: delete"
     with pytest.raises(ValueError, match=message):
