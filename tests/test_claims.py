@@ -281,3 +281,14 @@ def test_a_table_of_methods_has_a_row_for_each_and_runs_of_ours_alone(where, row
     assert shown.ours["SAFE"] == 80 and shown.drop("SAFE").ours.isna().all()
     accuracies = CLAIMS[(CLAIMS["where"] == where) & (CLAIMS.metric == "top1")]  # not their times
     assert list(shown.paper) == list(accuracies.value)
+
+
+def test_a_ledger_names_the_claim_then_the_paper_then_us_then_the_verdict(monkeypatch):
+    monkeypatch.setattr(claims, "records", lambda fields, *, dataset, origin: [])
+    ledger = claims.ledger()
+    names = " ".join(ledger.columns.str.replace(" ", "_"))
+    assert names == (
+        "where dataset system setting metric paper unit ours ± seeds origin paper_difference "
+        "difference ±_difference pairs verdict record commit code"
+    )
+    assert ledger.index.name == "claim" and ledger.ours.isna().all()

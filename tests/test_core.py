@@ -21,7 +21,13 @@ def test_preset_follows_the_data():
     paper = configure("paper")
     assert (paper.epochs, paper.batch_size, paper.learning_rate) == (50, 16, 8e-6)
     assert (paper.frames, paper.image_size, paper.width, paper.heads) == (5, 224, 768, 12)
-    assert configure("sample", epochs=2, use_text=False).epochs == 2
+    assert (paper.afe_min_events, paper.afe_threshold) == (150_000, 0)  # ExACT's for HARDVS
+    assert (paper.readout_tokens, paper.layers) == (10, 1)  # as in the released code
+    assert (paper.final_lr_fraction, paper.dropout, paper.clip_norm) == (0.1, 0, 1)
+    assert (paper.sample_train_per_class, paper.sample_test_per_class) == (48, 30)
+    sample = configure("sample", epochs=2, use_text=False)
+    assert (sample.epochs, sample.batch_size, sample.learning_rate) == (2, 32, 1e-3)
+    assert (sample.warmup_fraction, sample.final_lr_fraction) == (0.1, 0.01)
     assert configure(data_root="/data", preset="sample").epochs == configure().epochs == 4
 
 
@@ -248,6 +254,28 @@ def test_a_tower_of_timm_takes_the_image_size_and_its_own_normalisation(kind, na
     images = torch.randint(0, 255, (2, 3, 64, 64), dtype=torch.uint8)
     with torch.no_grad():
         assert tower(images).shape == (2, *tokens)
+
+
+@pytest.mark.parametrize(("pretrained", "weights"), [(True, "openai"), (False, None)])
+def test_clip_comes_from_open_clip_in_the_size_and_with_the_weights_asked_for(
+    monkeypatch, pretrained, weights
+):
+    asked = []
+    monkeypatch.setattr(
+        open_clip, "create_model", lambda *names, **options: asked.append((*names, options))
+    )
+    safe_core.build_clip(configure("paper", pretrained=pretrained, image_size=96))
+    expected = {"pretrained": weights, "force_image_size": 96}
+    assert asked == [("ViT-B-16-quickgelu", expected)]
+
+
+def test_weights_that_cannot_be_fetched_are_named_with_the_way_out(monkeypatch):
+    def no_network(*names, **options):
+        raise OSError("no route")
+
+    monkeypatch.setattr(open_clip, "create_model", no_network)
+    with pytest.raises(OSError, match="no weights 'openai' of ViT-B-16.*clip_weights=FILE.*route"):
+        safe_core.build_clip(configure("paper"))
 
 
 def test_an_absent_tower_is_named():
