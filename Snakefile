@@ -8,6 +8,7 @@
 #
 # A run is one `safe train`; its result is its record under results/. A record that is there is kept: delete it to have it
 # made again. An interrupted sweep goes on where it was, an interrupted run at its last epoch.
+import json
 import os
 import shlex
 import sys
@@ -21,7 +22,7 @@ SEEDS = config.get("seeds", 3)  # of each row
 MORE_SEEDS = config.get("more_seeds", 5)  # of the headline rows, and where effects are small
 PROCESSES = config.get("processes", 1)  # GPUs of a run, through torchrun
 BAD = config.get("on_bad_recording")  # skip: leave out recordings that cannot be used
-DRAWN = paper.deviations().fields["frames-test"]  # its first model is tested on many draws of frames
+DRAWN = json.loads(paper.deviations().fields["frames-test"])  # its first model is tested on many draws of frames
 
 
 def seeds_of(study, fields, rows_of_fig4):
