@@ -25,13 +25,13 @@ BAD = config.get("on_bad_recording")  # skip: leave out recordings that cannot b
 DRAWN = json.loads(paper.deviations().fields["frames-test"])  # its first model is tested on many draws of frames
 
 
-def seeds_of(study, fields, rows_of_fig4):
+def number_of_seeds(study, fields, rows_of_fig4):
     """How many seeds a row of a study has."""
     return MORE_SEEDS if study == "paper_vs_code" or fields in rows_of_fig4 else SEEDS
 
 
 def needs_draws(place):
-    """Whether the draws of test frames of a run are to be made: by its model, so with it or while it is there."""
+    """Whether the draws of a run's test frames are to be made: with its record, or while runs/ still holds its checkpoint."""
     if not (place.committed / records.RECORD).exists():
         return True
     trained = (place.working / records.CHECKPOINT).exists()
@@ -49,7 +49,7 @@ for dataset, root in ROOTS.items():
     rows_of = studies.studies(dataset, origin)
     for study in rows_of if origin == "real" else studies.SWEPT[dataset]:
         for fields in rows_of[study].values():
-            for seed in range(seeds_of(study, fields, rows_of["fig4"].values())):
+            for seed in range(number_of_seeds(study, fields, rows_of["fig4"].values())):
                 bad = BAD if origin == "real" else None
                 run = {"dataset": dataset, "data_root": root, "seed": seed, "on_bad_recording": bad} | fields
                 place = records.Place.of(safe_core.configure(None, **run))

@@ -51,11 +51,11 @@ class Config:
     frames: int = 5  # F, Table 5's best
     image_size: int = 224  # S
     event_representation: Literal["authors", "counts", "voxel", "time_surface"] = "authors"
-    event_windows: Literal["frames", "afe"] = "frames"  # between frame times, or AFE (journal)
+    event_windows: Literal["frames", "afe"] = "frames"  # frames: between their times; afe: journal
     afe_min_events: int = 150_000  # AFE's smallest half, ExACT's value for HARDVS
     afe_threshold: float = 0.0  # AFE's difference threshold; 0: always split, ExACT's for HARDVS
     sensor_size: str | None = None  # "346x260": for recordings that do not carry it
-    augment: Literal["clip", "frame", "none"] = "clip"  # one draw a clip; an image (released); none
+    augment: Literal["clip", "frame", "none"] = "clip"  # one draw a clip, or an image (released)
     frame_draw: Literal["aligned", "independent"] = "aligned"  # independent: released
     test_frames: Literal["even", "random"] = "even"  # random: drawn as in training (released)
     train_fraction: float = 1.0  # share of the training list that is used
@@ -72,10 +72,10 @@ class Config:
     # towers
     clip_model: str = "ViT-B-16-quickgelu"  # open_clip name, or a .json of weights/
     clip_weights: str = "openai"  # open_clip tag or a file
-    vit_model: str = "vit_base_patch16_224.augreg_in21k_ft_in1k"  # timm name or .json: w/o LVM
+    vit_model: str = "vit_base_patch16_224.augreg_in21k_ft_in1k"  # timm name or .json; plain
     resnet_model: str = "resnet50.a1_in1k"  # timm name or .json: the ResNet counterpart
     pretrained: bool = True  # False: every tower starts from random weights
-    normalisation: Literal["tower", "half"] = "tower"  # as in pre-training; 0.5, 0.5 (released)
+    normalisation: Literal["tower", "half"] = "tower"  # half: 0.5, 0.5 (released)
     freeze_vision: bool = False
     freeze_text: bool = False
     # fusion: the switches of Table 4, what the released code does otherwise, then sizes
@@ -87,7 +87,7 @@ class Config:
     fusion: Literal["paper", "released"] = "paper"  # other fusions: safe_companion/released.py
     joint_block: bool = False  # True: one Transformer over [RGB, event, text] (released)
     value_from_key: bool = False  # True: cross-attention's value comes from its key (released)
-    frame_fusion: Literal["concat", "mean"] = "concat"  # F*K tokens (equations); K (released)
+    frame_fusion: Literal["concat", "mean"] = "concat"  # mean: K tokens (released)
     width: int = 768  # D
     heads: int = 12  # open
     layers: int = 1  # of each multi-modal Transformer; open

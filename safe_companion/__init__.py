@@ -21,6 +21,5 @@ Each module answers one question, which its first line asks. Imports point down 
 
 from pathlib import Path
 
-ROOT = (
-    Path(__file__).resolve().parents[1]
-)  # of the repository: weights, book, results and runs lie there
+# of the repository: weights, book, results and runs lie there
+ROOT = Path(__file__).resolve().parents[1]

@@ -81,9 +81,9 @@ def summary(options: argparse.Namespace) -> None:
     print(records.summary(json.loads((options.run / records.RECORD).read_text())))
     files = {
         "executed notebook": "train.ipynb",
-        "run record": "record.json",
-        "predictions": "predictions.csv",
-        "checkpoint": "best.safetensors",
+        "run record": records.RECORD,
+        "predictions": records.PREDICTIONS,
+        "checkpoint": records.CHECKPOINT,
     }
     for what, name in files.items():
         if (options.run / name).exists():

@@ -14,7 +14,7 @@ if TYPE_CHECKING:  # processes that render the sample need no torch
     from safe_core import Config
 
 VERSIONS = {
-    "sample": 1,  # recordings of the generated samples
+    "sample": 1,  # recordings of the generated samples, and the files that hold them
     "clips": 1,  # what the model sees of a recording, in training and in testing
     "model": 1,  # logits and optimiser steps of the paper's model, from the shipped weights
     "released": 1,  # the same of the released model

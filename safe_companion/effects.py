@@ -1,7 +1,7 @@
 """How large is a difference between runs, and could chance have made it? Means, pairs, intervals.
 
-A run is a record as `runs.load_run` gives it: what is read here is config.seed, test.top1, path and
-the table `predictions` (one row a test recording: name, label, correct, ...). `found` is always
+A run is a record as `records.load_run` gives it: what is read here is config.seed, test.top1, path
+and the table `predictions` (one row a test recording: name, label, correct, ...). `found` is always
 {row of a study: its runs}. All numbers are percentages or percentage points of top-1 accuracy, all
 intervals two-sided ones of 95 %.
 """

@@ -16,6 +16,7 @@ from safe_companion import datasets, plots
 from safe_companion.effects import breakdown, effect_table, with_light
 from safe_companion.paper import claims
 from safe_companion.prompts import prompt_sentences
+from safe_companion.released import fusion_of
 from safe_companion.studies import Found, Rows, studies, study, swept
 from safe_companion.study_plots import show_breakdown
 
@@ -91,9 +92,10 @@ def origin_note(name: str, found: Found, *, dataset: str, data_root: str | None 
     lines = [f"{data} ({dataset}). {counted(len(shown), 'run')} of {counted(len(counts), 'row')}."]
     missing = [row for row, these in found.items() if not these]
     if missing:
-        in_sweep = data_root is not None or dataset in swept(name)
-        how = f"`make {name}` trains them" if in_sweep else "`-p rerun True` trains them"
-        lines.append(f"Not run: {'; '.join(missing)}. {how}.")
+        how = "-p rerun True"  # given to papermill
+        if data_root is None and dataset in swept(name):
+            how = f"make {name}"
+        lines.append(f"Not run: {'; '.join(missing)}. `{how}` trains them.")
     if len(set(counts)) > 1:
         lines.append(
             "Rows differ in their number of seeds. A mean is over all seeds of its row, a "
@@ -129,7 +131,7 @@ def parameter_counts(opened: Opened) -> HTML:
     lines = {}
     for row, fields in opened.rows.items():
         config = safe_core.configure(opened.preset, **asked | fields)
-        model = safe_core.SAFE(config, prompt_sentences(names, config))
+        model = safe_core.SAFE(config, prompt_sentences(names, config), fusion_of(config))
         parts = {"vision": model.vision, "fusion": model.fusion, "all": model}
         lines[row] = {
             part: sum(p.numel() for p in module.parameters()) for part, module in parts.items()

@@ -108,7 +108,7 @@ def all_runs() -> dict[str, list[dict]]:
     """{"sample/pokerevent/base": its runs by seed}: every committed run, by name."""
     found: dict[str, list[dict]] = {}
     for file in sorted((ROOT / "results").glob(f"*/*/*/seed*/{RECORD}")):
-        name = Place.at(file.parents[1]).name
+        name = file.parents[1].relative_to(ROOT / "results").as_posix()
         found.setdefault(name, []).append(load_run(file.parent))
     return {k: sorted(v, key=lambda run: run["config"]["seed"]) for k, v in found.items()}
 
@@ -118,7 +118,7 @@ def all_runs() -> dict[str, list[dict]]:
 def commit() -> str | None:
     """The checked-out commit; None outside git.
 
-    It ends in "-dirty" if modules, weights or prompts differ from it.
+    It ends in "-dirty" if what decides a run differs from it: modules, weights, sentences.
     """
 
     def git(*words: str) -> subprocess.CompletedProcess:
@@ -128,7 +128,7 @@ def commit() -> str | None:
         head = git("rev-parse", "HEAD").stdout.strip()
     except OSError:  # no git on this machine
         return None
-    decisive = ("*.py", "weights", "book/classes", "book/prompts")
+    decisive = ("safe_core.py", "safe_companion", "weights", "book/classes", "book/prompts")
     changed = git("diff", "--quiet", "HEAD", "--", *decisive).returncode != 0
     if not head:
         return None

@@ -87,6 +87,7 @@ def run(config: Config, *, out_dir: Path | None = None, resume: bool = False) ->
 # ------------------------------------------------------------------------------- afterwards
 def draws(folder: Path, count: int) -> dict:
     """Test accuracy of the checkpoint in a run's folder over draws of its random test frames."""
+    made_by = commit()  # now, whatever is edited while it tests
     model, _ = released.load_model(folder / CHECKPOINT)
     config = model.config
     if config.test_frames != "random":
@@ -99,7 +100,7 @@ def draws(folder: Path, count: int) -> dict:
         "top1": [score["top1"] for score in scores],
         "data": splits.facts,
         "behaviour": behaviour.versions_of(config),
-        "commit": commit(),
+        "commit": made_by,
         "date": today(),
         **machine(),
     }

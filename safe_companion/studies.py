@@ -13,6 +13,7 @@ import numpy as np
 
 import safe_core
 from safe_companion import ROOT, datasets, paper, runs
+from safe_companion.behaviour import outdated
 from safe_companion.records import RECORD, Place, all_runs, load_run, seeds_of
 from safe_companion.released import RELEASED
 
@@ -189,6 +190,11 @@ def _folder(config: safe_core.Config, rerun: bool) -> Path:
         return place.committed
     if not (place.working / RECORD).exists():
         runs.train(config, place.working, resume=True)
+    elif changed := outdated(json.loads((place.working / RECORD).read_text())):
+        raise ValueError(
+            f"{place.working}: made by another version of {', '.join(changed)}; delete this folder "
+            "to have it trained again"
+        )
     return place.working
 
 

@@ -7,7 +7,8 @@
 A mutant is one small change of a module: another operator, number or string, a condition turned
 round, a call or a keyword argument left out. It is found if a test of its module fails, or takes
 far too long. Survivors are listed with what tests/survivors.csv says of them: why they change
-nothing that matters. Tests run in copies of the tree; the tree itself is never touched.
+nothing that matters. Modules and tests are copied, what they read (book, weights, results, ...) is
+linked.
 """
 
 import argparse
@@ -100,7 +101,7 @@ def without_fault(file: str) -> str:
 def sites(tree: ast.Module) -> Iterator[tuple[tuple, str]]:
     """(path to a node, function that holds it) of everything that may be changed.
 
-    Not docstrings, type hints, imports, and what an error says.
+    Not docstrings, type hints, imports, raised errors and f-strings.
     """
 
     def walk(node: ast.AST, path: tuple, place: str) -> Iterator[tuple[tuple, str]]:
@@ -121,7 +122,7 @@ def sites(tree: ast.Module) -> Iterator[tuple[tuple, str]]:
 
 
 def skipped(node: ast.AST) -> bool:
-    """Whether nothing below a node counts: imports, messages, docstrings, names of types."""
+    """Whether nothing below a node counts: imports, raised errors, f-strings, docstrings."""
     if isinstance(node, ast.Import | ast.ImportFrom | ast.Raise | ast.JoinedStr):
         return True
     return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)

@@ -125,7 +125,8 @@ def test_a_note_says_what_was_not_run_and_how_to_run_it(shown):
     notebooks.origin_note("table4", found, dataset="hardvs")  # no sweep runs it on this sample
     assert "Not run: one; two. `-p rerun True` trains them." in shown[1][0]
     notebooks.origin_note("table4", found, dataset="hardvs", data_root="/data")
-    assert shown[2][0].startswith("**Real data** (hardvs).") and "`make table4`" in shown[2][0]
+    assert shown[2][0].startswith("**Real data** (hardvs).")
+    assert "`-p rerun True` trains them." in shown[2][0]  # `make table4` trains the sample
 
 
 def test_a_note_warns_of_rows_with_other_seeds_and_never_of_the_code(shown):

@@ -258,6 +258,15 @@ def test_rerun_trains_what_is_missing_into_its_own_folder(results, monkeypatch):
     assert len(list(runs_folder.rglob("record.json"))) == 4
 
 
+def test_a_run_of_another_version_is_not_shown_as_one_that_was_made_again(results):
+    folder = results.parent / "runs/sample/hardvs/base/seed0"
+    write_record(folder)
+    record = json.loads((folder / "record.json").read_text())
+    (folder / "record.json").write_text(json.dumps(record | {"behaviour": {"clips": 0}}))
+    with pytest.raises(ValueError, match="base/seed0: made by another version of clips; delete"):
+        studies.study({"full": {}}, dataset="hardvs", seeds=1, rerun=True)
+
+
 # ---------------------------------------------------------------- sweeps
 
 
