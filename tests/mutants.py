@@ -36,7 +36,12 @@ LINKED = ("weights", "book", "results", "notebooks", "Makefile", "Snakefile", "p
 
 # module -> its tests, the quick ones first
 MODULES = {
-    "safe_core.py": ["test_core.py", "test_golden.py::test_model", "test_fit.py"],
+    "safe_core.py": [
+        "test_core.py",
+        "test_golden.py::test_model",
+        "test_fit.py",
+        "test_distributed.py::test_two_processes_evaluate_every_clip_once",
+    ],
     "safe_companion/events.py": ["test_events.py", "test_golden.py::test_clips"],
     "safe_companion/clips.py": ["test_clips.py", "test_golden.py::test_clips"],
     "safe_companion/effects.py": ["test_effects.py"],

@@ -105,6 +105,8 @@ def test_the_tolerance_is_epsilon(monkeypatch):
         (1.6, 3.0, 2.0, "same direction"),
         (-1.6, 3.0, 2.0, "opposite"),
         (1.6, -3.0, 2.0, "opposite"),
+        (0.2, 0.5, 0.1, "same direction"),
+        (-0.2, 0.5, 0.1, "opposite"),
         (-1.6, -3.0, 3.5, "no measurable effect"),
         (-1.6, -3.0, np.nan, "one seed: no interval"),
     ],

@@ -28,6 +28,7 @@ def test_preset_follows_the_data():
     sample = configure("sample", epochs=2, use_text=False)
     assert (sample.epochs, sample.batch_size, sample.learning_rate) == (2, 32, 1e-3)
     assert (sample.warmup_fraction, sample.final_lr_fraction) == (0.1, 0.01)
+    assert (sample.afe_min_events, sample.image_size, sample.freeze_text) == (2_000, 64, True)
     assert configure(data_root="/data", preset="sample").epochs == configure().epochs == 4
 
 
@@ -247,6 +248,7 @@ def test_shipped_towers_have_their_weights_and_random_ones_have_not(kind):
 def test_a_tower_of_timm_takes_the_image_size_and_its_own_normalisation(kind, name, tokens):
     config = small(vision_tower=kind, **{f"{kind}_model": name})
     tower = safe_core.VisionTower(config, None).eval()
+    assert tower.net.num_classes == 0  # no head that nothing would train
     about = tower.net.pretrained_cfg
     expected = 255 * torch.tensor([about["mean"], about["std"]])
     torch.testing.assert_close(tower.mean_and_std.flatten(1), expected)

@@ -278,7 +278,7 @@ def test_a_run_is_never_overwritten(tmp_path):
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
     """The folder of a finished run of one epoch."""
-    folder = tmp_path_factory.mktemp("run")
+    folder = tmp_path_factory.mktemp("run") / "below" / "folders that are not there yet"
     run_fit(folder, small(epochs=1))
     return folder
 
@@ -294,6 +294,7 @@ def test_the_best_epoch_holds_the_model_and_the_last_the_optimiser_too(trained):
     best, _ = load_checkpoint(trained / "best.safetensors")
     last, _ = load_checkpoint(trained / "last.safetensors")
     assert set(best) == set(SAFE(small(), SENTENCES).state_dict())
+    assert not any("mean_and_std" in key for key in best)  # follows from the configuration
     assert any(key.startswith("optimizer.0.") for key in last) and set(best) < set(last)
 
 
