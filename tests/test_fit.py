@@ -104,7 +104,7 @@ def test_training_happens_in_training_mode_and_each_epoch_anew(tmp_path):
 
 def test_a_small_set_is_learned_completely(tmp_path):
     train = Clips(12)
-    config = small(epochs=10, pretrained=True, learning_rate=1e-3)
+    config = small(epochs=8, pretrained=True, learning_rate=1e-3)
     about = {"sentences": SENTENCES, "class_names": NAMES, "out_dir": tmp_path}
     assert fit(config, train, train, train, **about)["test"]["top1"] == 100
 
@@ -230,11 +230,11 @@ class Killed(Exception):
 
 
 def test_resume_continues_bit_for_bit(tmp_path):
-    config = small(dropout=0.2, prompt_context=2, freeze_text=False)
+    config = small(epochs=2, dropout=0.2, prompt_context=2, freeze_text=False)
     whole = run_fit(tmp_path / "whole", config)
 
     def kill(epoch, step, steps, loss):
-        if epoch == 2 and step == 2:
+        if epoch == 1 and step == 2:
             raise Killed
 
     with pytest.raises(Killed):
