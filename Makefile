@@ -72,5 +72,6 @@ lock:
 	uv pip compile --universal --python-version 3.11 --extra test --extra lint --upgrade --generate-hashes --no-header \
 		--no-emit-index-url --no-annotate pyproject.toml -o requirements.lock
 
+# What can be made again in minutes; runs/ and results/ stay.
 clean:
-	rm -rf .venv _build runs
+	rm -rf .venv _build

@@ -7,15 +7,32 @@
 #     snakemake --profile profiles/slurm --config hardvs=/data/HARDVS pokerevent=/data/PokerEvent processes=4
 #
 # A run is one `safe train`; its result is its record under results/. A record that is there is kept: delete it to have it
-# made again. An interrupted sweep goes on where it was, an interrupted run at its last epoch.
+# made again. A sweep that was interrupted or killed goes on with the same command, a run at its last epoch.
 import json
 import os
 import shlex
+import shutil
 import sys
+
+import filelock
+from snakemake.cli import get_argument_parser
+from snakemake.exceptions import WorkflowError
 
 sys.path.insert(0, workflow.basedir)
 import safe_core
-from safe_companion import flags, paper, records, studies
+from safe_companion import flags, paper, places, studies
+
+LOOKS = ("dryrun", "list_rules", "list_target_rules", "lint", "summary", "detailed_summary", "dag", "rulegraph", "filegraph")
+ASKED = get_argument_parser().parse_args(sys.argv[1:]) if workflow.is_main_process else None  # else one job of a sweep
+LOCK = filelock.FileLock(".snakemake/sweep.lock")
+if ASKED and not any(getattr(ASKED, name) for name in LOOKS):
+    # The system gives the lock back when its holder dies; Snakemake's own locks stay, and say of no one whether he lives.
+    os.makedirs(".snakemake", exist_ok=True)
+    try:
+        LOCK.acquire(timeout=0)
+    except filelock.Timeout:
+        raise WorkflowError(f"{os.getcwd()}: found another sweep at work here; wait for its end, or stop it") from None
+    shutil.rmtree(".snakemake/locks", ignore_errors=True)
 
 ROOTS = {dataset: config.get(dataset) for dataset in studies.SWEPT}
 SEEDS = config.get("seeds", 3)  # of each row
@@ -32,10 +49,10 @@ def number_of_seeds(study, fields, rows_of_fig4):
 
 def needs_draws(place):
     """Whether the draws of a run's test frames are to be made: with its record, or while runs/ still holds its checkpoint."""
-    if not (place.committed / records.RECORD).exists():
+    if not (place.committed / places.RECORD).exists():
         return True
-    trained = (place.working / records.CHECKPOINT).exists()
-    return trained and not (place.committed / records.DRAWS).exists()
+    trained = (place.working / places.CHECKPOINT).exists()
+    return trained and not (place.committed / places.DRAWS).exists()
 
 
 def relative(path):
@@ -52,12 +69,12 @@ for dataset, root in ROOTS.items():
             for seed in range(number_of_seeds(study, fields, rows_of["fig4"].values())):
                 bad = BAD if origin == "real" else None
                 run = {"dataset": dataset, "data_root": root, "seed": seed, "on_bad_recording": bad} | fields
-                place = records.Place.of(safe_core.configure(None, **run))
-                record = relative(place.committed / records.RECORD)
+                place = places.Place.of(safe_core.configure(None, **run))
+                record = relative(place.committed / places.RECORD)
                 RUNS[record] = run
                 TARGETS.setdefault(study, []).append(record)
                 if study == "paper_vs_code" and fields == DRAWN and seed == 0 and needs_draws(place):
-                    TARGETS[study].append(relative(place.committed / records.DRAWS))
+                    TARGETS[study].append(relative(place.committed / places.DRAWS))
 
 
 def options(record):
@@ -69,8 +86,8 @@ def options(record):
     return shlex.join(words)
 
 
-if {"-n", "--dry-run", "--dryrun"} & set(sys.argv):
-    asked = [study for study in TARGETS if study in sys.argv] or list(TARGETS)
+if ASKED and ASKED.dryrun:
+    asked = [study for study in TARGETS if study in ASKED.targets] or list(TARGETS)
     missing = {file for study in asked for file in TARGETS[study] if file in RUNS and not os.path.exists(file)}
     hours = studies.expected_hours([RUNS[record] for record in missing])
     duration = f"{hours:.1f} hours" if hours == hours else "an unknown time (no run is recorded)"
@@ -98,13 +115,13 @@ rule run:
     params:
         options=lambda wildcards, output: options(output[0]),
         launcher=f"-m torch.distributed.run --nproc-per-node {PROCESSES}" if PROCESSES > 1 else "",
+        quiet=lambda wildcards: "TQDM_DISABLE=1" if wildcards.run.startswith("sample/") else "",  # these take a minute or two
     threads: 1
     resources: gpu=PROCESSES
-    shell:  # the record last, by rename: where it is, the run is whole
-        "OMP_NUM_THREADS={threads} TQDM_DISABLE=1 {sys.executable} {params.launcher} -m safe_companion train {params.options} "
-        "--out-dir 'runs/{wildcards.run}' --resume && cp 'runs/{wildcards.run}/predictions.csv' 'results/{wildcards.run}' "
-        "&& cp 'runs/{wildcards.run}/record.json' '{output}.partial' && mv '{output}.partial' '{output}' "
-        "&& rm -f 'runs/{wildcards.run}'/last.*"
+    shell:  # `keep` puts the record there last, by rename: where it is, the run is whole
+        "OMP_NUM_THREADS={threads} {params.quiet} {sys.executable:q} {params.launcher} -m safe_companion train {params.options} "
+        "--out-dir runs/{wildcards.run:q} --resume && {sys.executable:q} -m safe_companion keep runs/{wildcards.run:q} "
+        "&& rm -f runs/{wildcards.run:q}/last.*"
 
 
 rule draws:
@@ -113,5 +130,5 @@ rule draws:
     threads: 1
     resources: gpu=1
     shell:
-        "OMP_NUM_THREADS={threads} {sys.executable} -m safe_companion draws 'runs/{wildcards.run}' "
-        "&& mv 'runs/{wildcards.run}/draws.json' '{output}'"
+        "OMP_NUM_THREADS={threads} TQDM_DISABLE=1 {sys.executable:q} -m safe_companion draws runs/{wildcards.run:q} "
+        "&& mv runs/{wildcards.run:q}/draws.json {output:q}"

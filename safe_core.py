@@ -15,16 +15,18 @@ classes, M sentences, T text positions, D width.
 """
 
 import dataclasses
+import difflib
 import json
 import math
 import os
-import re
 import time
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
-from typing import Any, Literal, get_args, get_origin
+from typing import Annotated, Any, Literal, get_args, get_origin
 
 import open_clip
+import pydantic
 import safetensors.torch
 import timm
 import torch
@@ -34,9 +36,16 @@ from torch import distributed as dist
 from torch.optim import AdamW, Optimizer
 from torch.utils.data import DataLoader, DistributedSampler, Subset
 
-HERE = Path(__file__).resolve().parent
 Tokens = dict[str, Tensor]  # of each branch, "rgb" and "event"
 OnStep = Callable[[int, int, int, float], object]
+Count = Annotated[int, pydantic.Field(ge=1, le=10**9)]  # a field's type, and bounds of its value
+Size = Annotated[int, pydantic.Field(ge=1, le=4096)]
+Index = Annotated[int, pydantic.Field(ge=0, lt=2**32)]
+Share = Annotated[float, pydantic.Field(ge=0, le=1)]
+Positive = Annotated[float, pydantic.Field(gt=0, lt=math.inf)]
+NotNegative = Annotated[float, pydantic.Field(ge=0, lt=math.inf)]
+Sensor = Annotated[str, pydantic.Field(pattern=r"^[1-9]\d{0,3}x[1-9]\d{0,3}$")]
+Network = Annotated[str, pydantic.Field(pattern="^[^:]+$")]  # a name of the hub would be fetched
 
 
 # ------------------------------------------------------------------------------- configuration
@@ -48,32 +57,35 @@ class Config:
     dataset: Literal["hardvs", "pokerevent", "folder"] = "hardvs"  # folder: one folder per class
     data_root: str | None = None  # None: the generated sample
     modality: Literal["both", "rgb", "event"] = "both"
-    frames: int = 5  # F, Table 5's best
-    image_size: int = 224  # S
+    frames: Size = 5  # F, Table 5's best
+    image_size: Size = 224  # S
     event_representation: Literal["authors", "counts", "voxel", "time_surface"] = "authors"
     event_windows: Literal["frames", "afe"] = "frames"  # frames: between their times; afe: journal
-    afe_min_events: int = 150_000  # AFE's smallest half, ExACT's value for HARDVS
-    afe_threshold: float = 0.0  # AFE's difference threshold; 0: always split, ExACT's for HARDVS
-    sensor_size: str | None = None  # "346x260": for recordings that do not carry it
+    afe_min_events: Count = 150_000  # AFE's smallest half, ExACT's value for HARDVS
+    afe_threshold: NotNegative = 0.0  # AFE's difference threshold; 0: always split (ExACT)
+    sensor_size: Sensor | None = None  # "346x260": for recordings that do not carry it
+    time_unit: Literal["auto", "us", "ns", "ms", "s"] = "auto"  # of files that do not say it
+    columns: str | None = None  # "t,x,y,p": order in text files without a header
+    repair_events: bool = False  # sort what jumps back in time, drop what is outside the sensor
     augment: Literal["clip", "frame", "none"] = "clip"  # one draw a clip, or an image (released)
     frame_draw: Literal["aligned", "independent"] = "aligned"  # independent: released
     test_frames: Literal["even", "random"] = "even"  # random: drawn as in training (released)
-    train_fraction: float = 1.0  # share of the training list that is used
-    val_fraction: float = 0.1  # share of the training list that selects the epoch; open
-    test_fraction: float = 0.2  # held-out share of a `folder` without lists
+    train_fraction: Share = 1.0  # share of the training list that is used
+    val_fraction: Share = 0.1  # share of the training list that selects the epoch; open
+    test_fraction: Share = 0.2  # held-out share of a `folder` without lists
     on_bad_recording: Literal["stop", "skip"] = "stop"
-    sample_train_per_class: int = 48  # size of the generated sample
-    sample_test_per_class: int = 30
+    sample_train_per_class: Size = 48  # size of the generated sample
+    sample_test_per_class: Size = 30
     # text
     prompt: str | None = None  # sentence with {} for the class name; None: the paper's
     prompt_file: str | None = None  # JSON, a list of sentences per class, instead of `prompt`
-    prompt_context: int = 0  # learnable context vectors in front of the sentence (CoOp)
+    prompt_context: Index = 0  # learnable context vectors in front of the sentence (CoOp)
     distinct_names: bool = True  # number class names that repeat; False: as released
     # towers
-    clip_model: str = "ViT-B-16-quickgelu"  # open_clip name, or a .json of weights/
+    clip_model: Network = "ViT-B-16-quickgelu"  # open_clip name, or a .json of weights/
     clip_weights: str = "openai"  # open_clip tag or a file
-    vit_model: str = "vit_base_patch16_224.augreg_in21k_ft_in1k"  # timm name or .json; plain
-    resnet_model: str = "resnet50.a1_in1k"  # timm name or .json: the ResNet counterpart
+    vit_model: Network = "vit_base_patch16_224.augreg_in21k_ft_in1k"  # timm name or .json; plain
+    resnet_model: Network = "resnet50.a1_in1k"  # timm name or .json: the ResNet counterpart
     pretrained: bool = True  # False: every tower starts from random weights
     normalisation: Literal["tower", "half"] = "tower"  # half: 0.5, 0.5 (released)
     freeze_vision: bool = False
@@ -88,36 +100,35 @@ class Config:
     joint_block: bool = False  # True: one Transformer over [RGB, event, text] (released)
     value_from_key: bool = False  # True: cross-attention's value comes from its key (released)
     frame_fusion: Literal["concat", "mean"] = "concat"  # mean: K tokens (released)
-    width: int = 768  # D
-    heads: int = 12  # open
-    layers: int = 1  # of each multi-modal Transformer; open
-    readout_tokens: int = 10  # learned tokens that the classifier reads; open
-    dropout: float = 0.0
+    width: Size = 768  # D
+    heads: Size = 12  # open
+    layers: Size = 1  # of each multi-modal Transformer; open
+    readout_tokens: Size = 10  # learned tokens that the classifier reads; open
+    dropout: Share = 0.0
     # training
-    epochs: int = 50
-    batch_size: int = 16  # clips over all processes
-    learning_rate: float = 8e-6
-    tower_lr_scale: float = 1.0  # learning rate of the towers relative to the fusion's
-    warmup_fraction: float = 0.05  # of all steps, linear; open
-    final_lr_fraction: float = 0.1  # cosine ends here ("decay rate 0.1")
-    weight_decay: float = 0.05  # on matrices only; open
+    epochs: Count = 50
+    batch_size: Count = 16  # clips over all processes
+    learning_rate: Positive = 8e-6
+    tower_lr_scale: NotNegative = 1.0  # learning rate of the towers relative to the fusion's
+    warmup_fraction: Share = 0.05  # of all steps, linear; open
+    final_lr_fraction: Share = 0.1  # cosine ends here ("decay rate 0.1")
+    weight_decay: NotNegative = 0.05  # on matrices only; open
     schedule: Literal["cosine", "constant"] = "cosine"  # constant: 0.1009 of the rate (released)
-    clip_norm: float = 1.0  # bound of the gradient's norm
+    clip_norm: Positive = 1.0  # bound of the gradient's norm
     clip_norm_of: Literal["all", "fusion"] = "all"  # fusion: towers are not clipped (released)
     select_on: Literal["val", "test"] = "val"  # which split chooses the epoch; test: released
     precision: Literal["auto", "fp32", "bf16"] = "auto"
-    workers: int = 2  # loader processes per training process
-    seed: int = 0
+    workers: Index = 2  # loader processes per training process
+    seed: Index = 0
 
     def __post_init__(self) -> None:
-        for name, choices in CHOICES.items():
-            if (value := getattr(self, name)) not in choices:
-                raise ValueError(f"{name}={value!r} is unknown: choose one of {', '.join(choices)}")
-        for name in ("train_fraction", "val_fraction", "test_fraction"):
-            if not 0 <= (value := getattr(self, name)) <= 1:
-                raise ValueError(f"{name}={value}; expected a share between 0 and 1")
-        if self.sensor_size and not re.fullmatch(r"\d+x\d+", self.sensor_size):
-            raise ValueError(f"sensor_size={self.sensor_size!r}; expected pixels such as '346x260'")
+        for name, kind in KINDS.items():
+            try:
+                kind.validate_python(value := getattr(self, name), strict=True)
+            except pydantic.ValidationError as error:
+                raise ValueError(f"{name}={value!r}: {error.errors()[0]['msg']}") from None
+        if self.width % self.heads:
+            raise ValueError(f"heads={self.heads}; expected a divisor of width={self.width}")
 
     @property
     def origin(self) -> str:
@@ -129,6 +140,7 @@ class Config:
 
 
 FIELDS = {field.name: field for field in dataclasses.fields(Config)}
+KINDS: dict[str, Any] = {k: pydantic.TypeAdapter(f.type) for k, f in FIELDS.items()}  # type: ignore
 CHOICES = {k: get_args(f.type) for k, f in FIELDS.items() if get_origin(f.type) is Literal}
 
 PRESETS: dict[str, dict[str, Any]] = {
@@ -140,6 +152,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         **dict(batch_size=32, learning_rate=1e-3, final_lr_fraction=0.01, warmup_fraction=0.1),
     },
 }
+MAY_DIFFER = ("data_root", "workers", "on_bad_recording", "sensor_size", "epochs")  # on resume
 PRESET_OF = {"sample": "sample", "real": "paper"}  # what goes with which data
 
 
@@ -153,58 +166,28 @@ def configure(preset: str | None = None, **fields: Any) -> Config:
     preset = preset or PRESET_OF[origin_of(fields.get("data_root"))]
     if preset not in PRESETS:
         raise ValueError(f"preset={preset!r} is unknown: choose one of {', '.join(PRESETS)}")
-    if unknown := ", ".join(sorted(set(fields) - set(FIELDS))):
-        raise ValueError(f"unknown configuration field {unknown}: see `safe train --help`")
+    for name in set(fields) - set(FIELDS):
+        near = " or ".join(difflib.get_close_matches(name, FIELDS)) or "see `safe train --help`"
+        raise ValueError(f"unknown configuration field {name}: {near}?")
     given = {name: value for name, value in fields.items() if value is not None}
     return Config(**PRESETS[preset] | given)
 
 
 # ------------------------------------------------------------------------------- towers
-def conv_stem(width: int, patch_size: int) -> nn.Sequential:
-    """Patch embedding by stride-2 convolutions (Xiao et al., 2021): a small ViT learns faster."""
-    layers: list[nn.Module] = []
-    channels = 3
-    for halvings_left in reversed(range(patch_size.bit_length() - 1)):
-        wider = width >> halvings_left
-        layers.append(nn.Conv2d(channels, wider, 3, 2, 1, bias=False))
-        layers += [nn.GroupNorm(wider // 6, wider), nn.GELU()]
-        channels = wider
-    return nn.Sequential(*layers, nn.Conv2d(width, width, 1))
-
-
-def local_tower(path: str, pretrained: bool) -> Any:
-    """A tower of weights/: NAME.json says what to build, NAME.safetensors holds float16 weights."""
-    file = HERE / path
-    if not file.exists():
-        raise FileNotFoundError(f"{file}: no such tower; notebooks/pretrain_clip.ipynb makes them")
-    spec = json.loads(file.read_text())["build"]
-    if "timm" in spec:
-        net: Any = timm.create_model(spec["timm"], num_classes=0, **spec["arguments"])
-    else:
-        net = open_clip.CLIP(**spec)
-        net.visual.conv1 = conv_stem(spec["vision_cfg"]["width"], spec["vision_cfg"]["patch_size"])
-    if pretrained:
-        state = safetensors.torch.load_file(file.with_suffix(".safetensors"))
-        if "token_ids" in state:  # only the tokens of its captions are stored; others: their mean
-            rows = state.pop("token_ids").long()
-            trained = state["token_embedding.weight"].float()
-            every = trained.mean(0).repeat(net.vocab_size, 1).index_copy_(0, rows, trained)
-            state["token_embedding.weight"] = every
-        net.load_state_dict(state, strict=False)  # the plain ViT is stored without a text half
-    return net
+NETWORKS: dict[str, Callable[[bool], Any]] = {}  # more than open_clip's and timm's, by name
 
 
 def build_clip(config: Config) -> tuple[Any, Callable]:
     """(CLIP, tokenizer): through open_clip (Radford et al., 2021), or this project's tiny one."""
     name = config.clip_model
-    if name.endswith(".json"):
-        return local_tower(name, config.pretrained), open_clip.get_tokenizer("ViT-B-16")
+    if name in NETWORKS:  # those of safe_companion/towers.py
+        return NETWORKS[name](config.pretrained), open_clip.get_tokenizer("ViT-B-16")
     weights = config.clip_weights if config.pretrained else None
     try:
         clip = open_clip.create_model(name, pretrained=weights, force_image_size=config.image_size)
-    except OSError as error:  # what the hub's client raises without a network
-        found = f"no weights {weights!r} of {name}"
-        raise OSError(f"{found}: connect once, or set clip_weights=FILE ({error})") from error
+    except (OSError, RuntimeError) as error:  # no network; no such name
+        ways = "connect once, set clip_weights=FILE, or import safe_companion.towers for weights/"
+        raise OSError(f"no weights {weights!r} of {name}: {ways} ({error})") from error
     return clip, open_clip.get_tokenizer(name)
 
 
@@ -223,8 +206,8 @@ class VisionTower(nn.Module):
         name = config.resnet_model if config.vision_tower == "resnet" else config.vit_model
         if config.vision_tower == "clip":
             self.net: Any = clip.visual
-        elif name.endswith(".json"):
-            net = local_tower(name, config.pretrained)
+        elif name in NETWORKS:
+            net = NETWORKS[name](config.pretrained)
             self.net = getattr(net, "visual", net)
         else:
             size: Any = {"img_size": config.image_size} if config.vision_tower == "vit" else {}
@@ -253,13 +236,9 @@ class VisionTower(nn.Module):
 class TextTower(nn.Module):
     """CLIP's text tower over fixed sentences: `forward(which)` -> features [len(which), D_t].
 
-    Attention is causal, so positions behind the longest sentence are cut. context: learned vectors
-    in front of each (CoOp, Zhou et al., 2022). ValueError if a sentence is too long.
+    Attention is causal, so positions behind the longest of each group are cut (GPU: two). context:
+    learned vectors in front (CoOp, Zhou et al., 2022). ValueError if a sentence is too long.
     """
-
-    tokens: Tensor
-    end: Tensor
-    mask: Tensor
 
     def __init__(self, clip: Any, tokenizer: Callable, sentences: list[str], context: int):
         super().__init__()
@@ -271,7 +250,7 @@ class TextTower(nn.Module):
             limit = f"CLIP's 77 tokens with {context} context vectors"
             raise ValueError(f"too long for {limit}: shorten {sentences[too_long.nonzero()[0]]!r}")
         self.register_buffer("tokens", tokens[:, : int(end.max()) + 1], persistent=False)
-        self.register_buffer("end", end + context, persistent=False)
+        self.ends: list[int] = (end + context).tolist()  # no device is asked for them
         self.register_buffer("mask", clip.attn_mask, persistent=False)
         self.token_embedding = clip.token_embedding
         self.positional_embedding = clip.positional_embedding
@@ -281,23 +260,24 @@ class TextTower(nn.Module):
         width = clip.token_embedding.embedding_dim
         self.context = nn.Parameter(torch.randn(context, width) * 0.02) if context else None
 
-    def forward(self, which: Tensor) -> Tensor:
-        order = self.end[which].argsort()  # like lengths together, each group cut to its longest
-        groups = order.chunk(len(which) // 50 + 1)
-        features = torch.cat([self.encode(which[group]) for group in groups])
-        return features[order.argsort()]
+    def forward(self, which: list[int]) -> Tensor:
+        order = sorted(range(len(which)), key=lambda i: self.ends[which[i]])
+        size = math.ceil(len(which) / (2 if self.projection.is_cuda else len(which) // 50 + 1))
+        groups = [order[i : i + size] for i in range(0, len(order), size)]
+        features = torch.cat([self.encode([which[i] for i in group]) for group in groups])
+        return features[sorted(range(len(order)), key=order.__getitem__)]
 
-    def encode(self, which: Tensor) -> Tensor:
+    def encode(self, which: list[int]) -> Tensor:
         """Features [M, D_t] of the sentences with these numbers, in one batch."""
-        end = self.end[which]
-        x = self.token_embedding(self.tokens[which])  # [M, T, D_t]
+        x = self.token_embedding(self.get_buffer("tokens")[which])  # [M, T, D_t]
         if self.context is not None:
             context = self.context.expand(len(x), -1, -1)
             x = torch.cat([x[:, :1], context, x[:, 1:]], dim=1)
-        length = int(end.max()) + 1
+        ends = [self.ends[i] for i in which]
+        length = max(ends) + 1
         x = x[:, :length] + self.positional_embedding[:length]
-        x = self.transformer(x, attn_mask=self.mask[:length, :length])
-        return self.ln_final(x)[torch.arange(len(x), device=x.device), end] @ self.projection
+        x = self.transformer(x, attn_mask=self.get_buffer("mask")[:length, :length])
+        return self.ln_final(x)[list(range(len(x))), ends] @ self.projection
 
 
 # ------------------------------------------------------------------------------- fusion
@@ -416,6 +396,7 @@ class SAFE(nn.Module):
                 other = "set that, or give the class that released.fusion_of(config) finds"
                 raise ValueError(f"{fusion.__name__} computes {name}={value!r} only: {other}")
         self.config = config
+        self.about: dict[str, Any] = {}  # what was saved beside a loaded model
         needs_clip = config.vision_tower == "clip" or config.use_text
         clip, tokenizer = build_clip(config) if needs_clip else (None, open_clip.tokenize)
         self.vision = VisionTower(config, clip, project=fusion.projects_tokens)
@@ -435,11 +416,11 @@ class SAFE(nn.Module):
                 p.requires_grad_(name == "context")
             if config.freeze_text and not config.prompt_context:
                 with torch.no_grad():
-                    self.register_buffer("text_features", text(torch.arange(len(flat))))
+                    self.register_buffer("text_features", text(list(range(len(flat)))))
                 self.text = None
         self.fusion = fusion(config, len(sentences), num_tokens)
 
-    def forward(self, rgb: Tensor | None = None, event: Tensor | None = None) -> Tensor:
+    def forward(self, rgb: Any = None, event: Any = None, text: Any = None) -> Tensor:
         inputs: dict[str, Any] = {"rgb": rgb, "event": event}
         branches = self.config.branches
         if missing := [branch for branch in branches if inputs[branch] is None]:
@@ -447,23 +428,23 @@ class SAFE(nn.Module):
         images = torch.stack([inputs[branch] for branch in branches])  # both as one batch
         tokens = self.vision(images.to(self.vision.mean_and_std.device).flatten(0, 2))
         tokens = self.visual_embed(tokens).unflatten(0, images.shape[:3])  # [2, B, F, K, D]
-        text = self.text_tokens() if self.config.use_text else None
+        text = self.text_tokens() if text is None else text
         return self.fusion(dict(zip(branches, tokens, strict=True)), text)
 
-    def encode_text(self, which: Tensor) -> Tensor:
+    def encode_text(self, which: list[int]) -> Tensor:
         """CLIP's features [M, D_t] of the sentences with these numbers."""
         return self.get_buffer("text_features")[which] if self.text is None else self.text(which)
 
-    def text_tokens(self) -> Tensor:
+    def text_tokens(self) -> Tensor | None:
         """One token per class [L, D]: of a drawn sentence in training, else of their mean."""
-        device = self.word_embed.weight.device
+        if not self.config.use_text:
+            return None
         if self.training:
-            counts = torch.tensor(self.counts, device=device)
-            drawn = (torch.rand(len(counts), device=device) * counts).long()
-            return self.word_embed(self.encode_text(counts.cumsum(0) - counts + drawn))
-        features = self.encode_text(torch.arange(sum(self.counts), device=device))
-        means = [group.mean(dim=0) for group in features.split(self.counts)]
-        return self.word_embed(torch.stack(means))
+            counts = torch.tensor(self.counts)
+            drawn = (torch.rand(len(counts)) * counts).long()
+            return self.word_embed(self.encode_text((counts.cumsum(0) - counts + drawn).tolist()))
+        features = self.encode_text(list(range(sum(self.counts))))
+        return self.word_embed(torch.stack([f.mean(dim=0) for f in features.split(self.counts)]))
 
     def train(self, mode: bool = True) -> "SAFE":
         super().train(mode)
@@ -480,7 +461,7 @@ def join_processes() -> tuple[torch.device, int, int]:
     if has_gpu:
         torch.cuda.set_device(device)
     if "WORLD_SIZE" in os.environ and not dist.is_initialized():
-        dist.init_process_group("nccl" if has_gpu else "gloo")
+        dist.init_process_group("nccl" if has_gpu else "gloo", timeout=timedelta(minutes=30))
     if dist.is_initialized():
         return device, dist.get_rank(), dist.get_world_size()
     return device, 0, 1
@@ -505,48 +486,53 @@ def save_checkpoint(path: Path, tensors: dict[str, Tensor], about: dict) -> None
     """Tensors as safetensors with `about` as JSON in their header, and the JSON beside it."""
     text = json.dumps(about, indent=1)
     stored = {key: tensor.detach().cpu().contiguous() for key, tensor in tensors.items()}
-    write_atomically(path, lambda p: safetensors.torch.save_file(stored, p, {"about": text}))
+    content = safetensors.torch.save(stored, {"about": text})
+    write_atomically(path, lambda p: p.write_bytes(content))
     write_atomically(path.with_suffix(".json"), lambda p: p.write_text(text))
 
 
-def load_checkpoint(path: Path, num_classes: int | None = None) -> tuple[dict[str, Tensor], dict]:
-    """(tensors, about) of a checkpoint; runs no code of the file. ValueError if it does not fit."""
+def load_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict]:
+    """(tensors, about) of a checkpoint; runs no code of the file. ValueError if it is damaged."""
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such checkpoint; a run writes best.safetensors")
     try:
         with safetensors.safe_open(path, "pt") as file:
-            about = json.loads(file.metadata()["about"])
-            tensors = {key: file.get_tensor(key) for key in file.keys()}
-    except (safetensors.SafetensorError, KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"{path}: not a checkpoint of this project: {error}") from error
-    found = f"{path}: trained for {len(about['class_names'])} classes"
-    if num_classes not in (None, len(about["class_names"])):
-        raise ValueError(f"{found}, the data have {num_classes}: use its data or train")
-    return tensors, about
+            about = dict(json.loads(file.metadata()["about"]))
+            return {key: file.get_tensor(key) for key in file.keys()}, about
+    except Exception as error:  # damaged bytes raise many kinds
+        raise ValueError(f"{path}: not a checkpoint of this project: {error!r}") from error
 
 
-def load_model(
-    path: str | Path, *, num_classes: int | None = None, fusion: Any = Fusion
-) -> tuple[SAFE, dict]:
-    """(model in evaluation mode, what was saved beside it), without fetching any weights."""
-    tensors, about = load_checkpoint(Path(path), num_classes)
-    config = Config(**about["config"] | {"pretrained": False})
-    model = SAFE(config, about["sentences"], fusion)
-    model.load_state_dict({k: v for k, v in tensors.items() if not k.startswith("optimizer.")})
+def load_model(path: str | Path, fusion_of: Any = lambda _: Fusion) -> tuple[SAFE, dict]:
+    """(model in evaluation mode, what was saved beside it: model.about); fetches nothing."""
+    tensors, about = load_checkpoint(Path(path))
+    try:
+        config = Config(**about["config"] | {"pretrained": False})
+        size = (len(about["sentences"]), config.readout_tokens, config.width)
+        stored = (len(about["class_names"]), *tensors["fusion.readout"].shape)
+        if size != stored or config.layers > len(tensors):
+            raise ValueError("its weights are of another size than its configuration")
+        model = SAFE(config, about["sentences"], fusion_of(config))
+        model.load_state_dict({k: v for k, v in tensors.items() if not k.startswith("optimizer.")})
+        model.about = about
+    except Exception as error:  # a damaged description raises many kinds
+        raise ValueError(f"{path}: not a model that this code builds: {error}") from error
     return model.eval(), about
 
 
 # ------------------------------------------------------------------------------- training
 @torch.inference_mode()
-def predict(model: nn.Module, dataset: Any, config: Config) -> Tensor:
+def predict(model: SAFE, dataset: Any, config: Config) -> Tensor:
     """Log-probabilities [len(dataset), L] on every process; each takes every n-th clip."""
     model.eval()
     device, rank, size = join_processes()
     own = Subset(dataset, range(rank, len(dataset), size))
+    with autocast(config, device):
+        text = model.text_tokens()
     batches = []
     for batch in DataLoader(own, batch_size=config.batch_size, num_workers=config.workers):
         with autocast(config, device):
-            logits = model(batch.get("rgb"), batch.get("event"))
+            logits = model(batch.get("rgb"), batch.get("event"), text)
         batches.append(logits.float().log_softmax(dim=1).cpu())
     gathered = [torch.cat(batches)] * size
     if size > 1:
@@ -604,12 +590,14 @@ def fit(
     resume: bool = False,
     on_step: OnStep = lambda *_: None,
     fusion: Any = Fusion,
+    identity: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Trains SAFE, picks the epoch by `val`, evaluates that one on `test`, once.
 
     The data sets also have `set_epoch` and `labels` int64 [n]. Writes last.safetensors (weights and
     optimizer, every epoch) and best.safetensors; with resume=True an interrupted run goes on from
     `last` exactly as it would have; without, FileExistsError. on_step(epoch, step, steps, loss).
+    identity: what else (JSON) the checkpoints carry and a resumed run must have again.
     Returns history, best_epoch, test, log_probs [n, L], trained_parameters, processes.
     """
     device, rank, size = join_processes()
@@ -624,9 +612,12 @@ def fit(
     model = SAFE(config, sentences, fusion).to(device)
     optimizer = make_optimizer(model, config)
     about: dict[str, Any] = {"class_names": class_names, "sentences": sentences}
-    about["config"] = dataclasses.asdict(config)
+    about |= {"config": dataclasses.asdict(config), "identity": identity or {}}
+    about["sensor_size"] = getattr(train, "sensor_size", None)  # of recordings that do not say it
     history = restore(last, model, optimizer, about) if last.exists() else []
     about["history"] = history
+    if rank == 0 and history and best_epoch(history) == len(history):
+        save_checkpoint(best, model.state_dict(), about)  # if killed between the two
     wrapped: nn.Module = model
     if size > 1:  # the towers are inside, so their gradients are averaged, too
         device_ids = [device] if device.type == "cuda" else None
@@ -647,11 +638,11 @@ def fit(
         history.append(row | {"seconds": time.perf_counter() - start})
         if rank == 0:
             last.parent.mkdir(parents=True, exist_ok=True)
-            if best_epoch(history) == epoch + 1:
-                save_checkpoint(best, model.state_dict(), about)
             states = optimizer.state_dict()["state"].items()
             adam = {f"optimizer.{i}.{k}": x for i, state in states for k, x in state.items()}
             save_checkpoint(last, model.state_dict() | adam, about)
+            if best_epoch(history) == epoch + 1:
+                save_checkpoint(best, model.state_dict(), about)
             print(", ".join(f"{k} {v:.4g}" for k, v in history[-1].items()), flush=True)
     if size > 1:
         dist.barrier()  # the first process writes the best epoch
@@ -671,7 +662,7 @@ def train_epoch(
     model: Any, loader: Any, optimizer: AdamW, epoch: int, config: Config, on_step: OnStep
 ) -> dict[str, float]:
     """One pass over the training clips; {"train_loss": its mean, "learning_rate": the last}."""
-    device, _, _ = join_processes()
+    device, _, size = join_processes()
     model.train()
     steps = len(loader)
     groups = optimizer.param_groups
@@ -694,7 +685,10 @@ def train_epoch(
         optimizer.step()
         total += value
         on_step(epoch, i + 1, steps, value)
-    return {"train_loss": total / steps, "learning_rate": rate}
+    mean = torch.tensor(total / steps, dtype=torch.float64, device=device)
+    if size > 1:
+        dist.all_reduce(mean)
+    return {"train_loss": mean.item() / size, "learning_rate": rate}
 
 
 def best_epoch(history: list[dict]) -> int:
@@ -705,16 +699,21 @@ def best_epoch(history: list[dict]) -> int:
 
 def restore(path: Path, model: nn.Module, optimizer: Optimizer, about: dict) -> list[dict]:
     """Puts model and optimizer back to where `path` left them; returns its history."""
-    tensors, saved = load_checkpoint(path, len(about["class_names"]))
-    now = about["config"]
-    differing = [k for k in now if k != "workers" and saved["config"].get(k) != now[k]]
-    if differing:
-        found = f"{path}: was configured with another {', '.join(differing)}"
-        raise ValueError(f"{found}; resume with the same values")
-    state = optimizer.state_dict()
-    for key in [key for key in tensors if key.startswith("optimizer.")]:
-        _, index, name = key.split(".")
-        state["state"].setdefault(int(index), {})[name] = tensors.pop(key)
-    optimizer.load_state_dict(state)
-    model.load_state_dict(tensors)
+    tensors, saved = load_checkpoint(path)
+    try:
+        before = dataclasses.asdict(Config()) | saved | saved["config"] | saved["identity"]
+        now = about | about["config"] | about["identity"]
+        same = [key for key in now if key not in (*MAY_DIFFER, "config", "identity")]
+        if other := ", ".join(key for key in same if before.get(key) != now[key]):
+            raise ValueError(f"was made with another {other}; resume with the same")
+        if len(saved["history"]) > now["epochs"]:
+            raise ValueError(f"{len(saved['history'])} of {now['epochs']} epochs are done")
+        state = optimizer.state_dict()
+        for key in [key for key in tensors if key.startswith("optimizer.")]:
+            _, index, name = key.split(".")
+            state["state"].setdefault(int(index), {})[name] = tensors.pop(key)
+        optimizer.load_state_dict(state)
+        model.load_state_dict(tensors)
+    except Exception as error:  # damaged descriptions raise many kinds
+        raise ValueError(f"{path}: cannot be resumed: {error}") from error
     return saved["history"]

@@ -2,24 +2,39 @@
 
 Each module answers one question, which its first line asks. Imports point down only:
 
-    __main__                  the commands
-    notebooks, execution      what notebooks show; how they are executed
-    study_plots, plots        pictures of studies; of recordings, clips and runs
-    claims                    the paper's numbers beside ours, and the verdicts
-    studies                   several runs: rows, seeds, sweeps
-    effects, paper            differences and their intervals; the tables of book/
-    runs                      one training, and what is kept of it
-    records                   names of runs, where they lie, what is known of them
-    released, datasets        the model of the authors' code; data sets and their splits
-    prompts, lists, clips     sentences; list files; a recording -> what the model sees
-    augmentation, sample      how training looks at images; the sample world
-    recordings, readers       recordings of any form; event files
-    events                    event streams -> event images and windows
-    flags, behaviour          a configuration as words of a command line; versions of behaviour
-    safe_core                 the model and its trainer
+    __main__                      the commands
+    commands, model_commands      what they do: with runs and data; with models and recordings
+    notebooks, execution          what notebooks show; how they are executed
+    study_plots, recording_plots  pictures of studies; of one recording and its answers
+    plots                         pictures of clips and runs
+    claims                        the paper's numbers beside ours, and the verdicts
+    studies                       several runs: rows, seeds, sweeps
+    effects, paper                differences and their intervals; the tables of book/
+    prediction, converting        a trained model asked; recordings written as npz
+    runs                          one training, and what is kept of it
+    records                       what is known of a run
+    places                        names of runs, and where they lie
+    released, datasets            the model of the authors' code; data sets and their splits
+    checks, plausibility          recordings that cannot be used; what looks wrong in a data set
+    prompts, lists, clips         sentences; list files; a recording -> what the model sees
+    augmentation, sample          how training looks at images; the sample world
+    facts, describing             what is known of each recording; the same in words
+    recordings, readers, formats  recordings of any form; event files, one module a format
+    events                        event streams -> event images and windows
+    flags, behaviour              a configuration as words of a command line; versions of behaviour
+    locks, how_far, towers        who works in a folder; progress; the small networks of weights/
+    safe_core                     the model and its trainer
 """
 
+import importlib
 from pathlib import Path
+from typing import Any
 
 # of the repository: weights, book, results and runs lie there
 ROOT = Path(__file__).resolve().parents[1]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "predict":  # imported when it is asked for, since that takes seconds
+        return importlib.import_module("safe_companion.prediction").predict
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

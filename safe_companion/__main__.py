@@ -1,202 +1,19 @@
 """The commands, for people: `python -m safe_companion COMMAND ...`, installed as `safe`.
 
-Every command imports what it needs when it runs, since importing torch takes seconds.
+What a command does is in commands.py and model_commands.py. Exit status 2: what was asked for
+cannot be done, and one line says why (SAFE_TRACEBACK=1 shows where); 130: interrupted.
 """
 
 import argparse
+import difflib
 import os
 import sys
-from collections.abc import Callable, Sequence
+import traceback
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-
-# ------------------------------------------------------------------------------- training
-def train_options(parser: argparse.ArgumentParser) -> None:
-    from safe_companion import flags
-    from safe_core import PRESETS
-
-    parser.add_argument(
-        "--preset", choices=PRESETS, help="default: sample for the sample, paper for real data"
-    )
-    parser.add_argument("--out-dir", type=Path, help="default: runs/DATASET-seedSEED")
-    parser.add_argument("--resume", action="store_true", help="continue the run in --out-dir")
-    flags.add_options(parser)
-
-
-def train(options: argparse.Namespace) -> None:
-    import safe_core
-    from safe_companion import runs
-
-    fields = dict(vars(options))
-    out_dir = fields.pop("out_dir")
-    resume = fields.pop("resume")
-    runs.run(safe_core.configure(**fields), out_dir=out_dir, resume=resume)
-
-
-# ------------------------------------------------------------------------------- data
-def check_options(parser: argparse.ArgumentParser) -> None:
-    from safe_core import CHOICES
-
-    parser.add_argument("root", metavar="ROOT", type=Path)
-    parser.add_argument("--dataset", choices=CHOICES["dataset"], required=True)
-
-
-def check(options: argparse.Namespace) -> int:
-    from safe_companion import datasets
-
-    return datasets.check(options.root, options.dataset)
-
-
-def picture_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("file", metavar="FILE", type=Path)
-
-
-def picture(options: argparse.Namespace) -> None:
-    from safe_companion import plots
-
-    plots.style()
-    plots.sample_picture().savefig(options.file, dpi=80)
-
-
-# ------------------------------------------------------------------------------- one run
-def run_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("run", metavar="RUN", type=existing_run, help="the folder of a run")
-
-
-def existing_run(text: str) -> Path:
-    """A folder that holds a run's record; the parser says what is missing."""
-    run = Path(text)
-    if not (run / "record.json").exists():
-        written = "`make train` and notebooks/train.ipynb write one"
-        raise argparse.ArgumentTypeError(f"{run / 'record.json'}: no run record; {written}")
-    return run
-
-
-def summary(options: argparse.Namespace) -> None:
-    import json
-
-    from safe_companion import records
-
-    print(records.summary(json.loads((options.run / records.RECORD).read_text())))
-    files = {
-        "executed notebook": "train.ipynb",
-        "run record": records.RECORD,
-        "predictions": records.PREDICTIONS,
-        "checkpoint": records.CHECKPOINT,
-    }
-    for what, name in files.items():
-        if (options.run / name).exists():
-            print(f"{what}: {options.run / name}")
-
-
-def keep_options(parser: argparse.ArgumentParser) -> None:
-    run_options(parser)
-    parser.add_argument(
-        "--checkpoint", action="store_true", help="its weights, too, in half precision"
-    )
-
-
-def keep(options: argparse.Namespace) -> None:
-    from safe_companion import runs
-
-    print(runs.keep(options.run, checkpoint=options.checkpoint))
-
-
-def draws(options: argparse.Namespace) -> None:
-    from safe_companion import records, runs
-
-    records.write_json(options.run / records.DRAWS, runs.draws(options.run, 20))
-
-
-# ------------------------------------------------------------------------------- the released code
-def released_options(parser: argparse.ArgumentParser) -> None:
-    from safe_core import CHOICES
-
-    parser.add_argument("checkpoint", metavar="CHECKPOINT", type=Path)
-    parser.add_argument("--dataset", choices=CHOICES["dataset"], default="pokerevent")
-    parser.add_argument("--data-root", required=True, help="where the data set lies")
-    parser.add_argument("--draws", type=int, default=1, help="random draws of the test frames")
-    parser.add_argument("--test-frames", choices=CHOICES["test_frames"], default="random")
-    parser.add_argument("--batch-size", type=int, default=16)
-
-
-def released(options: argparse.Namespace) -> None:
-    import safe_core
-    from safe_companion import datasets, released
-
-    fields = dict(vars(options))
-    checkpoint = fields.pop("checkpoint")
-    draws = fields.pop("draws")
-    config = safe_core.configure("paper", **released.RELEASED | fields)
-    splits = datasets.open_dataset(config)
-    model = released.load_released_checkpoint(checkpoint, class_names=splits.class_names, **fields)
-    device, _, _ = safe_core.join_processes()
-    print(f"{splits.origin} data: {config.dataset}, {len(splits.test)} test recordings")
-    for draw, score in enumerate(released.evaluate(model.to(device), splits.test, draws=draws)):
-        print(f"draw {draw}: top-1 {score['top1']:.2f} %, top-5 {score['top5']:.2f} %")
-
-
-# ------------------------------------------------------------------------------- studies
-def execute_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "names", nargs="*", metavar="NAME", help="a notebook, or the first word of its name"
-    )
-
-
-def execute(options: argparse.Namespace) -> None:
-    from concurrent.futures import ThreadPoolExecutor
-
-    import safe_core
-    from safe_companion import ROOT, datasets, execution, sample
-
-    paths = execution.notebooks(options.names)
-    for dataset in sample.CLASSES:  # made once, before notebooks side by side ask for them
-        datasets.open_dataset(safe_core.configure(dataset=dataset))
-    os.environ["OMP_NUM_THREADS"] = "1"  # threads that wait for another's cores make all slow
-    with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
-        for path, _ in zip(paths, pool.map(execution.execute, paths), strict=True):
-            print(path.relative_to(ROOT), flush=True)
-
-
-def study_options(parser: argparse.ArgumentParser) -> None:
-    from safe_companion import sample
-
-    parser.add_argument("name", metavar="NAME", help="such as table4 or modalities")
-    parser.add_argument("--dataset", choices=sample.CLASSES, default="hardvs")
-
-
-def study(options: argparse.Namespace) -> int:
-    from safe_companion import effects, studies
-
-    known = studies.studies(options.dataset, "sample")
-    if options.name not in known:
-        choices = ", ".join(known)
-        print(f"no study {options.name} of {options.dataset}: choose from {choices}")
-        return 2
-    found = {
-        row: studies.records(fields, dataset=options.dataset, origin="sample")
-        for row, fields in known[options.name].items()
-    }
-    print(f"sample data, {options.dataset}; differences are to the first row")
-    table = effects.effect_table(found, baseline=next(iter(found)))
-    print(table.to_string(na_rep="", float_format="{:.1f}".format))
-    return 0
-
-
-def ledger_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--format", choices=["text", "csv"], default="text")
-
-
-def ledger(options: argparse.Namespace) -> None:
-    from safe_companion import claims
-
-    table = claims.ledger()
-    if options.format == "csv":
-        print(table.to_csv(float_format="%.5g"))
-        return
-    shown = ["where", "paper", "unit", "ours", "±", "seeds", "origin", "verdict"]
-    print(table[shown].to_string(na_rep="", float_format="{:.5g}".format))
+from safe_companion import ROOT, commands, model_commands
 
 
 class Command(NamedTuple):
@@ -212,84 +29,164 @@ COMMANDS = {
     "train": Command(
         "train SAFE, evaluate it, write its record; under torchrun on several GPUs",
         "safe train --dataset hardvs --data-root /data/HARDVS --out-dir runs/mine --resume",
-        train_options,
-        train,
+        commands.train_options,
+        commands.train,
+    ),
+    "evaluate": Command(
+        "test a trained model on its data, or on other data of the same classes",
+        "safe evaluate runs/mine/best.safetensors --data-root /data/another_day --split all",
+        model_commands.evaluate_options,
+        model_commands.evaluate,
+    ),
+    "predict": Command(
+        "ask a trained model about recordings",
+        "safe predict runs/mine/best.safetensors take_00.npz take_01.aedat4 --save answers.png",
+        model_commands.predict_options,
+        model_commands.predict,
     ),
     "check": Command(
-        "list the recordings of a data set that cannot be used",
+        "list what is wrong with the recordings of a data set",
         "safe check /data/HARDVS --dataset hardvs",
-        check_options,
-        check,
+        commands.check_options,
+        commands.check,
+    ),
+    "show": Command(
+        "say what is in a recording, and draw it",
+        "safe show take_00.aedat4 --save take_00.png",
+        model_commands.show_options,
+        model_commands.show,
+    ),
+    "convert": Command(
+        "convert recordings, or folders of them, to npz",
+        "safe convert raw_recordings npz_recordings",
+        model_commands.convert_options,
+        model_commands.convert,
     ),
     "summary": Command(
         "what a run gave, and where its files are",
-        "safe summary runs/hardvs-seed0",
-        run_options,
-        summary,
+        "safe summary runs/mine",
+        commands.run_options,
+        commands.summary,
     ),
     "keep": Command(
         "copy the record of a run to results/, where studies find it",
-        "safe keep runs/hardvs-seed0 --checkpoint",
-        keep_options,
-        keep,
+        "safe keep runs/mine --checkpoint",
+        commands.keep_options,
+        commands.keep,
     ),
     "draws": Command(
         "test 20 random draws of the test frames, into draws.json beside the record",
-        "safe draws runs/hardvs-seed0",
-        run_options,
-        draws,
+        "safe draws runs/mine",
+        commands.run_options,
+        commands.draws,
     ),
     "released": Command(
         "evaluate a checkpoint of the authors' code",
         "safe released checkpoint.pth --data-root /data/PokerEvent --draws 20",
-        released_options,
-        released,
+        commands.released_options,
+        commands.released,
     ),
     "study": Command(
         "a study's rows on the sample, from their committed records",
         "safe study modalities --dataset pokerevent",
-        study_options,
-        study,
+        commands.study_options,
+        commands.study,
     ),
     "ledger": Command(
         "every claim of the paper beside our runs",
         "safe ledger --format csv",
-        ledger_options,
-        ledger,
+        commands.ledger_options,
+        commands.ledger,
     ),
     "execute": Command(
         "run notebooks where they are, keeping their outputs; default: all that show studies",
         "safe execute table4",
-        execute_options,
-        execute,
+        commands.execute_options,
+        commands.execute,
     ),
     "picture": Command(
         "draw the README's picture of the sample world",
         "safe picture book/_static/sample.png",
-        picture_options,
-        picture,
+        commands.picture_options,
+        commands.picture,
     ),
 }
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs one command; returns its exit status."""
-    words = sys.argv[1:] if arguments is None else list(arguments)
-    parser = argparse.ArgumentParser(prog="safe", description="The companion of the SAFE paper.")
-    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+def nearest(word: str, known: Iterable[str]) -> str:
+    """ "; did you mean X?", if one of the known words is near; else nothing."""
+    found = difflib.get_close_matches(word, list(known), n=1)
+    return f"; did you mean {found[0]}?" if found else ""
+
+
+def parse(words: Sequence[str]) -> argparse.Namespace:
+    """The options of a command line; SystemExit with what is wrong, and the nearest known word."""
+    parser = argparse.ArgumentParser(
+        prog="safe", description="The companion of the SAFE paper.", allow_abbrev=False
+    )
+    subs = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    used = parser
     for name, command in COMMANDS.items():
-        sub = commands.add_parser(
+        sub = subs.add_parser(
             name,
             help=command.help,
             description=command.help,
             epilog=f"Example: {command.example}",
+            allow_abbrev=False,
         )
         if name in words[:1]:  # only its options are needed, and finding them may take seconds
             command.add_options(sub)
-    options = parser.parse_args(words)
-    chosen = COMMANDS[options.command]
-    del options.command
-    return chosen.run(options) or 0
+            used = sub
+    if words and not words[0].startswith("-") and words[0] not in COMMANDS:
+        hint = nearest(words[0], COMMANDS) or f"; choose from {', '.join(COMMANDS)}"
+        parser.error(f"invalid choice: {words[0]!r} is no command{hint}")
+    options, unknown = parser.parse_known_args(words)
+    if unknown:
+        word = unknown[0].split("=")[0]
+        hint = nearest(word, used._option_string_actions) if word.startswith("-") else ""
+        used.error(f"unrecognized arguments: {' '.join(unknown)}{hint}")
+    return options
+
+
+def reason(error: Exception) -> str | None:
+    """What an error says to people, in one line; None if it is a fault of this program.
+
+    Those that this project raises say what was found and what to do; so do the system's of files.
+    """
+    from safe_companion.readers import RecordingError
+
+    raised_in = Path(traceback.extract_tb(error.__traceback__)[-1].filename)
+    ours = raised_in == ROOT / "safe_core.py" or raised_in.is_relative_to(ROOT / "safe_companion")
+    named = isinstance(error, ValueError | ArithmeticError) and ours
+    if not named and not isinstance(error, OSError | RecordingError):
+        return None
+    text = str(error)
+    if text.startswith("Caught "):  # by a loader process, whose traceback torch puts in front
+        text = text.strip().splitlines()[-1].partition(": ")[2]
+    return text
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs one command; returns its exit status."""
+    try:
+        options = parse(sys.argv[1:] if arguments is None else list(arguments))
+        chosen = COMMANDS[options.command]
+        del options.command
+        status = chosen.run(options) or 0
+        sys.stdout.flush()  # so that a reader who went away is met here
+        return status
+    except KeyboardInterrupt:
+        print("safe: interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # of `safe ... | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+    except Exception as error:
+        text = reason(error)
+        if text is None or os.environ.get("SAFE_TRACEBACK"):
+            raise
+        print(f"safe: {text}", file=sys.stderr)
+        return 2
 
 
 if __name__ == "__main__":

@@ -102,7 +102,13 @@ class ClipDataset(torch.utils.data.Dataset[dict[str, Any]]):
 
     def recording(self, index: int) -> Recording:
         """The whole recording behind clip `index`. Raises RecordingError."""
-        return read_recording(self.root / self.names[index], size=self.sensor_size)
+        return read_recording(
+            self.root / self.names[index],
+            size=self.sensor_size,
+            time_unit=self.config.time_unit,
+            columns=self.config.columns,
+            repair=self.config.repair_events,
+        )
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         # Every source of chance: "even" and "none" leave it untouched.

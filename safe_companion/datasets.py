@@ -8,29 +8,19 @@ Real data that are not found are an error, never replaced by the sample.
 
 import hashlib
 import json
-import os
 from collections import Counter
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
-from tqdm.auto import tqdm
-
-from safe_companion import ROOT, sample
+from safe_companion import ROOT, checks, sample
+from safe_companion.checks import Problem
 from safe_companion.clips import ClipDataset, Draw
-from safe_companion.lists import Item, read_lists, split_off
-from safe_companion.readers import READERS
-from safe_companion.recordings import (
-    RecordingError,
-    image_size,
-    locate,
-    numbered_images,
-    read_image,
-    read_recording,
-)
-from safe_core import Config, configure
+from safe_companion.facts import cache_folder
+from safe_companion.lists import Lists, class_folders, read_lines, read_lists, split_off
+from safe_companion.recordings import RecordingError, locate
+from safe_core import Config
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -38,13 +28,13 @@ if TYPE_CHECKING:
 TITLES = {"hardvs": "HARDVS", "pokerevent": "PokerEvent", "folder": "A folder of recordings"}
 GROUND_TRUTH = "ground_truth.csv"  # only a generated sample has this file
 
-T = TypeVar("T")
-
 
 def class_names(dataset: str, root: str | Path | None) -> list[str]:
     """Class names by label: the root's classes.txt, else the published list or the sub-folders.
 
-    root: None for the generated sample, which need not have been made.
+    root: None for the generated sample, which need not have been made. Blank lines are no names;
+    hidden sub-folders, __MACOSX and those without recordings are no classes. Raises ValueError for
+    a file that is not in UTF-8 or holds no name.
     """
     if root is None:
         _check_has_sample(dataset)
@@ -52,10 +42,12 @@ def class_names(dataset: str, root: str | Path | None) -> list[str]:
     file = Path(root) / "classes.txt"
     if not file.is_file():
         if dataset == "folder":
-            folders = [entry for entry in Path(root).iterdir() if entry.is_dir()]
-            return sorted(folder.name for folder in folders if not folder.name.startswith("."))
+            return class_folders(Path(root))[0]
         file = ROOT / "book" / "classes" / f"{dataset}.txt"
-    return file.read_text(encoding="utf-8").splitlines()
+    names = [line for line in read_lines(file) if line]
+    if not names:
+        raise ValueError(f"{file}: found no class name; expected one on each line. Fill the file.")
+    return names
 
 
 # ---------------------------------------------------------------- splits
@@ -68,7 +60,7 @@ class Splits:
     origin: "sample" or "real", as found: a generated sample opened by its path stays one.
     fingerprint: SHA-256 of class names and lists (of a folder without lists: of its seeded split).
     sensor_size: (width, height) given to npz recordings, or None where each says its own. skipped:
-    [(sample, reason)] of recordings left out.
+    [(sample, reason)] of recordings left out. warnings: what looks wrong and stopped nothing.
     """
 
     train: ClipDataset
@@ -80,6 +72,7 @@ class Splits:
     fingerprint: str
     sensor_size: tuple[int, int] | None
     skipped: list[tuple[str, str]]
+    warnings: list[str] = field(default_factory=list)
 
     @property
     def facts(self) -> dict[str, Any]:
@@ -92,10 +85,11 @@ class Splits:
             "val": len(self.val),
             "test": len(self.test),
             "skipped": self.skipped,
+            "warnings": self.warnings,
         }
 
 
-def open_dataset(config: Config) -> Splits:
+def open_dataset(config: Config, *, skipped: Sequence[tuple[str, str]] | None = None) -> Splits:
     """Open the data set of a configuration, and split it.
 
     data_root: None generates the sample once and opens it; a path opens real data or raises, never
@@ -106,13 +100,15 @@ def open_dataset(config: Config) -> Splits:
     jitter. frame_draw: of training clips, "aligned" (jittered) or "independent" (random, each
     modality on its own). test_frames: of validation and test clips, "even" or "random": drawn as in
     training, by (seed, epoch, index).
-    on_bad_recording: "stop" raises RecordingError when the recording is met; "skip" first makes one
-    clip of every recording and leaves out those that give none (Splits.skipped). It decodes the
-    images of that clip only.
-    sensor_size: "WIDTHxHEIGHT" of npz recordings. By default the frames beside them tell, else
-    346x260; for "folder", the largest extent over the training recordings, so that one size holds
-    for all and the test set has no say.
-    Raises FileNotFoundError or ValueError as read_lists does.
+    Every listed recording is looked at before anything is returned (safe_companion.checks); what is
+    known of unchanged files is taken from a cache. on_bad_recording: "stop" raises one
+    RecordingError that names those that cannot be used; "skip" leaves them out (Splits.skipped). Of
+    the generated sample it is only seen whether it is whole. skipped: what another process has
+    found out, [(sample, reason)]; then nothing is looked at here.
+    sensor_size: "WIDTHxHEIGHT" of recordings that do not say it. By default the frames beside them
+    tell, else 346x260; for "folder", see checks.sensor_size.
+    Raises FileNotFoundError or ValueError as read_lists does, or where a split that was asked for
+    is empty.
     """
     if config.data_root is None:
         root, mark = _sample_root(config)
@@ -120,25 +116,22 @@ def open_dataset(config: Config) -> Splits:
         root, mark = Path(config.data_root).expanduser(), ""
     # The generated sample stays one when it is opened by its path: never shown as real data.
     is_sample = config.data_root is None or (root / GROUND_TRUTH).is_file()
-    names = class_names(config.dataset, root) if root.is_dir() else []
-    lists = read_lists(root, names, config)
+    names, lists = _names_and_lists(config, root)
     fingerprint = hashlib.sha256(json.dumps([mark, names, lists]).encode()).hexdigest()
-    size = _sensor_size(config, root, lists["train"])
-    train = [(name, label) for name, _, label in lists["train"]]
-    test = [(name, label) for name, _, label in lists["test"]]
-
-    skipped = []
-    if config.on_bad_recording == "skip":
-        every = ClipDataset(train + test, root, names, config, sensor_size=size)
-        for index, error in _problems(range(len(every)), every.__getitem__):
-            skipped.append((every.names[index], str(error)))
-        bad = {name for name, _ in skipped}
-        train = [item for item in train if item[0] not in bad]
-        test = [item for item in test if item[0] not in bad]
-
-    val, rest = split_off(train, config.val_fraction, seed=config.seed, leave=1)
-    kept, _ = split_off(rest, config.train_fraction, seed=config.seed, leave=0)
-
+    warnings: list[str] = []
+    if skipped is None and config.data_root is None:
+        _check_whole_sample(root, lists)
+        skipped = []
+    if skipped is None:
+        verdict = checks.judge(config, root, names, lists)
+        if config.on_bad_recording == "stop" and verdict.problems:
+            raise _refusal(root, lists, verdict)
+        size = verdict.size
+        warnings = verdict.warnings
+        skipped = [(name, problem.reason) for name, problem in verdict.problems.items()]
+    else:
+        size = checks.sensor_size(config, root, lists)
+    kept, val, test = _split(config, root, lists, skipped)
     drawn: Draw = "random" if config.frame_draw == "independent" else "jittered"
     as_they_are = config.augment == "none" and config.frame_draw == "aligned"
     in_training: Draw = "even" if as_they_are else drawn
@@ -160,8 +153,38 @@ def open_dataset(config: Config) -> Splits:
         root=root,
         fingerprint=fingerprint,
         sensor_size=size,
-        skipped=skipped,
+        skipped=list(skipped),
+        warnings=warnings,
     )
+
+
+Labelled = list[tuple[str, int]]  # (sample, label)
+
+
+def _split(
+    config: Config, root: Path, lists: Lists, skipped: Sequence[tuple[str, str]]
+) -> tuple[Labelled, Labelled, Labelled]:
+    """(training, validation, test), without what is skipped. Raises where one is empty."""
+    bad = {name for name, _ in skipped}
+    left = {}
+    for split, items in lists.items():
+        left[split] = [(name, label) for name, _, label in items if name not in bad]
+        if items and not left[split]:
+            raise RecordingError(
+                f"{root}: found no recording of the {split} list that can be used, of "
+                f"{len(items):,}; expected some. {len(skipped):,} recordings are left out; the "
+                f"first: {skipped[0][1]}",
+                kind="missing",
+            )
+    val, rest = split_off(left["train"], config.val_fraction, seed=config.seed, leave=1)
+    if not val and config.val_fraction > 0 and config.select_on == "val":
+        raise ValueError(
+            f"{root}: found no recording to hold out for val_fraction={config.val_fraction}, since "
+            "each class has one for training; expected two of some class. Add recordings, or set "
+            "val_fraction=0 (no epoch is selected, the last one counts)."
+        )
+    kept, _ = split_off(rest, config.train_fraction, seed=config.seed, leave=0)
+    return kept, val, left["test"]
 
 
 def _check_has_sample(dataset: str) -> None:
@@ -172,107 +195,93 @@ def _check_has_sample(dataset: str) -> None:
 
 
 def _sample_root(config: Config) -> tuple[Path, str]:
-    """Folder of the generated sample, made if it is not there, and its fingerprint.
-
-    It lies in the folder that the environment variable SAFE_CACHE names, else in
-    ~/.cache/safe-companion.
-    """
+    """Folder of the generated sample, made if it is not there, and its fingerprint."""
     _check_has_sample(config.dataset)
     train, test = config.sample_train_per_class, config.sample_test_per_class
     mark = sample.fingerprint(config.dataset, seed=0, train_per_class=train, test_per_class=test)
-    cache = Path(os.environ.get("SAFE_CACHE") or Path.home() / ".cache" / "safe-companion")
-    root = cache / f"{config.dataset}-{mark[:16]}"
+    root = cache_folder() / f"{config.dataset}-{mark[:16]}"
     sample.make_sample(config.dataset, root, seed=0, train_per_class=train, test_per_class=test)
     return root, mark
 
 
-# ---------------------------------------------------------------- sensor size
+def _names_and_lists(config: Config, root: Path) -> tuple[list[str], Lists]:
+    names = class_names(config.dataset, root) if root.is_dir() else []
+    return names, read_lists(root, names, config)
 
 
-def _sensor_size(config: Config, root: Path, train: list[Item]) -> tuple[int, int] | None:
-    """(width, height) of recordings that do not say it, or None if each may have its own."""
-    if config.sensor_size:
-        width, height = config.sensor_size.split("x")
-        return int(width), int(height)
-    if config.dataset == "folder":
-        return _common_size(root, [name for name, _, _ in train])
-    return None
+# ---------------------------------------------------------------- what cannot be used
 
 
-def _common_size(root: Path, names: list[str]) -> tuple[int, int] | None:
-    """The smallest (width, height) that holds all images, else all events; None if none says."""
-    width, height = 0, 0
+def _check_whole_sample(root: Path, lists: Lists) -> None:
+    """Raise FileNotFoundError if something was deleted from the generated sample."""
+    names = [name for items in lists.values() for name, _, _ in items]
+    lost = []
     for name in names:
-        try:
-            extent = _extent(root / name)
-        except RecordingError:
-            continue  # it is named when it is read
-        width = max(width, extent[0])
-        height = max(height, extent[1])
-    return (width, height) if width and height else None
+        files = locate(root / name)
+        event_file = files.event_file
+        has_images = files.aps_folder.is_dir() and files.dvs_folder.is_dir()
+        if event_file is None or not (event_file.suffix == ".aedat4" or has_images):
+            lost.append(name)
+    if lost:
+        raise FileNotFoundError(
+            f"{root}: found {len(names) - len(lost):,} of {len(names):,} recordings of the "
+            f"generated sample whole, not {lost[0]}; expected all. Delete this folder: it is made "
+            "again."
+        )
 
 
-def _extent(path: Path) -> tuple[int, int]:
-    """(width, height) of a recording's images, else of its events in an npz; else (0, 0)."""
-    files = locate(path)
-    images = numbered_images(files.aps_folder) or numbered_images(files.dvs_folder)
-    if images:
-        return image_size(next(iter(images.values())))
-    # An aedat4 header says it when the file is read.
-    if files.event_file is None or files.event_file.suffix == ".aedat4":
-        return 0, 0
-    columns = READERS[files.event_file.suffix](files.event_file).columns
-    if not columns["x"].size or not columns["y"].size:
-        return 0, 0
-    return int(columns["x"].max()) + 1, int(columns["y"].max()) + 1
+def _refusal(root: Path, lists: Lists, verdict: checks.Verdict) -> RecordingError:
+    """One error for all: how many, and the first five."""
+    problems = verdict.problems
+    total = len({name for items in lists.values() for name, _, _ in items})
+    kinds = {problem.kind for problem in problems.values()}
+    first = [f"\n  {problem.kind}: {problem.reason}" for problem in list(problems.values())[:5]]
+    looked = "" if verdict.opened else " Nothing was opened yet."
+    more = f"\n  and {len(problems) - 5:,} more" if len(problems) > 5 else ""
+    return RecordingError(
+        f"{root}: found {len(problems):,} of {total:,} recordings that cannot be used "
+        f"({_counts(problems)}); expected none. Correct them, or set on_bad_recording='skip' to "
+        f"leave them out; `safe check` lists all.{looked}{''.join(first)}{more}",
+        kind=kinds.pop() if len(kinds) == 1 else "invalid",
+    )
 
 
-# ---------------------------------------------------------------- checks and ground truth
+def _counts(problems: dict[str, Problem]) -> str:
+    """ "1 empty, 2 missing"."""
+    kinds = Counter(problem.kind for problem in problems.values())
+    return ", ".join(f"{count:,} {kind}" for kind, count in sorted(kinds.items()))
 
 
-def _problems(names: Sequence[T], check: Callable[[T], Any]) -> list[tuple[T, RecordingError]]:
-    """[(name, error)] of the names for which check raises RecordingError; shows progress."""
+def check(config: Config, *, decode: bool = False) -> int:
+    """Print what `open_dataset` would find, all of it; 1 if anything cannot be used, else 0.
 
-    def problem(name: T) -> tuple[T, RecordingError] | None:
-        try:
-            check(name)
-        except RecordingError as error:
-            return name, error
-        return None
-
-    with ThreadPoolExecutor(min(8, 2 * (os.cpu_count() or 1))) as pool:
-        results = pool.map(problem, names)
-        shown = tqdm(results, total=len(names), desc="checking recordings", leave=False)
-        return [result for result in shown if result is not None]
-
-
-def check(root: str | Path, dataset: str) -> int:
-    """Print every missing, unreadable or empty recording of a data set; 1 if any is bad, else 0."""
-    root = Path(root)
-    config = configure(dataset=dataset, data_root=str(root))
+    Every file is opened, whatever the cache says of it. decode: every image is decoded as well.
+    """
+    root = _sample_root(config)[0] if config.data_root is None else Path(config.data_root)
+    root = root.expanduser()
     try:
-        names = class_names(dataset, root) if root.is_dir() else []
-        lists = read_lists(root, names, config)
+        names, lists = _names_and_lists(config, root)
+        verdict = checks.judge(config, root, names, lists, anew=True, decode=decode)
     except (FileNotFoundError, ValueError) as error:
         print(error)
         return 1
-    size = _sensor_size(config, root, lists["train"])
-
-    def read_all(name: str) -> None:
-        recording = read_recording(root / name, size=size)
-        for source in recording.frame_sources + recording.event_image_sources:
-            read_image(source)
-
-    kinds: Counter[str] = Counter()
     for split, items in lists.items():
-        problems = _problems([name for name, _, _ in items], read_all)
-        print(f"{split}: {len(items)} recordings, {len(problems)} with problems")
-        for _, problem in problems:
-            print(f"  {problem.kind}: {problem}")
-            kinds[problem.kind] += 1
-    counts = [f"{count} {kind}" for kind, count in sorted(kinds.items())]
-    print(f"problems: {', '.join(counts) or 'none'}")
-    return 1 if kinds else 0
+        found = dict.fromkeys(name for name, _, _ in items)
+        bad = [verdict.problems[name] for name in found if name in verdict.problems]
+        print(f"{split}: {len(items)} recordings, {len(bad)} with problems")
+        for problem in bad:
+            print(f"  {problem.kind}: {problem.reason}")
+    for warning in verdict.warnings:
+        print(f"warning: {warning}")
+    skipped = [(name, problem.reason) for name, problem in verdict.problems.items()]
+    try:
+        _split(config, root, lists, skipped)
+        empty = False
+    except (RecordingError, ValueError) as error:
+        print(error)
+        empty = True
+    print(f"problems: {_counts(verdict.problems) or 'none'}")
+    return 1 if verdict.problems or empty else 0
 
 
 def ground_truth(root: str | Path, names: Sequence[str]) -> "pd.DataFrame":

@@ -1,10 +1,19 @@
 """How does a configuration look on a command line? Fields as words, and the options they are."""
 
 import argparse
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from safe_core import CHOICES, FIELDS, PRESETS
+
+# How files are read that do not say everything about themselves.
+READING = ("sensor_size", "time_unit", "columns", "repair_events")
+ABOUT = {
+    "sensor_size": "such as 346x260, of recordings that do not say it",
+    "time_unit": "of files that do not say it; auto: microseconds",
+    "columns": 'order in text files without a header, such as "t,x,y,p"',
+    "repair_events": "sort what jumps back in time, drop what is outside the sensor",
+}
 
 
 def option(field: str) -> str:
@@ -23,14 +32,23 @@ def words(fields: Mapping[str, Any]) -> list[str]:
     return found
 
 
-def add_options(parser: argparse.ArgumentParser) -> None:
-    """An option for every field of the configuration; those that are not given are None."""
-    for name, field in FIELDS.items():
+def add_options(
+    parser: argparse.ArgumentParser,
+    names: Sequence[str] = tuple(FIELDS),
+    *,
+    default: str | None = None,
+) -> None:
+    """Options for fields of the configuration; those that are not given are None.
+
+    default: what holds for them then, in words; None: the presets, whose values are shown.
+    """
+    for name in names:
+        field = FIELDS[name]
         in_sample = PRESETS["sample"].get(name, field.default)
-        about: dict[str, Any] = {
-            "default": None,
-            "help": f"paper: {field.default}, sample: {in_sample}".replace("%", "%%"),
-        }
+        of_presets = f"paper: {field.default}, sample: {in_sample}"
+        parts = [ABOUT.get(name), of_presets if default is None else f"default: {default}"]
+        text = "; ".join(part for part in parts if part)
+        about: dict[str, Any] = {"default": None, "help": text.replace("%", "%%")}
         if isinstance(field.default, bool):
             about["action"] = argparse.BooleanOptionalAction
         else:

@@ -1,24 +1,58 @@
 """How do notebooks show a study? What their cells have in common."""
 
+import ast
 import dataclasses
+import difflib
 import hashlib
 import html
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 import pandas as pd
+from IPython import get_ipython
 from IPython.display import HTML, Markdown, clear_output, display
 from matplotlib.figure import Figure
 from tqdm import tqdm
 
 import safe_core
-from safe_companion import datasets, plots
+from safe_companion import datasets, how_far, plots
 from safe_companion.effects import breakdown, effect_table, with_light
 from safe_companion.paper import claims
 from safe_companion.prompts import prompt_sentences
 from safe_companion.released import fusion_of
 from safe_companion.studies import Found, Rows, studies, study, swept
 from safe_companion.study_plots import show_breakdown
+
+# ---------------------------------------------------------------- what a page is given
+
+
+def check_parameters() -> None:
+    """Stops a notebook that papermill gave a parameter which it does not have.
+
+    papermill itself warns of a misspelt one and goes on with the default. What it is given stands
+    in a cell of its own behind the `parameters` cell, so these two are the first that have run.
+    Raises ValueError with the nearest name.
+    """
+    cells: list[str] = get_ipython().user_ns["In"]  # sources in the order of their run, from 1
+    if len(cells) < 3 or not cells[2].startswith("# Parameters\n"):
+        return
+    _, parameters, given = cells[:3]
+    known = _assigned(parameters)
+    for name in _assigned(given):
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            advice = f"did you mean {near[0]!r}? " if near else ""
+            raise ValueError(
+                f"found the parameter {name!r}, which this notebook does not have; {advice}"
+                f"expected some of {', '.join(known)}"
+            )
+
+
+def _assigned(source: str) -> list[str]:
+    """The names that a cell of plain assignments assigns."""
+    targets = [node.targets[0] for node in ast.parse(source).body if isinstance(node, ast.Assign)]
+    return [target.id for target in targets if isinstance(target, ast.Name)]
+
 
 # ---------------------------------------------------------------- a study on a page
 
@@ -261,7 +295,7 @@ def in_words(table: pd.DataFrame) -> str:
 
 
 class Progress:
-    """A bar for `safe_core.fit(on_step=...)`, drawn every ten seconds; `close` removes it."""
+    """A bar for `safe_core.fit(on_step=...)`, of all epochs; `close` removes it."""
 
     def __init__(self, epochs: int):
         self.epochs = epochs
@@ -271,7 +305,7 @@ class Progress:
         """epoch from 0, step from 1, as `safe_core.fit` counts them."""
         done = epoch * steps + step
         if self.bar is None:  # a resumed run begins in the middle
-            self.bar = tqdm(total=self.epochs * steps, initial=done - 1, mininterval=10)
+            self.bar = how_far.bar(total=self.epochs * steps, initial=done - 1, unit="step")
         self.bar.set_description(f"epoch {epoch + 1} of {self.epochs}", refresh=False)
         self.bar.set_postfix_str(f"loss {loss:.3f}", refresh=False)
         self.bar.update(done - self.bar.n)

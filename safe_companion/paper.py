@@ -1,6 +1,7 @@
 """What do the paper and its released code say? The tables in book/ that hold it."""
 
 import json
+from typing import Any
 
 import pandas as pd
 
@@ -12,11 +13,14 @@ def claims() -> pd.DataFrame:
 
     fields: the configuration that would show it, a dict, or None if there is no such run. against:
     the id of the claim that it is compared with, or "". value is nan where the paper contradicts
-    itself or leaves something open.
+    itself or leaves something open. ValueError with the file's name if it is damaged.
     """
-    table = pd.read_csv(ROOT / "book" / "claims.csv", keep_default_na=False).set_index("id")
-    table["value"] = pd.to_numeric(table["value"])
-    table["fields"] = [json.loads(text) if text else None for text in table["fields"]]
+    table = _table("claims.csv")
+    try:
+        table["value"] = pd.to_numeric(table["value"])
+        table["fields"] = [_fields(text) if text else None for text in table["fields"]]
+    except (ValueError, KeyError) as cause:
+        raise _damaged("claims.csv", cause) from cause
     return table
 
 
@@ -24,6 +28,38 @@ def deviations() -> pd.DataFrame:
     """book/deviations.csv by id: where the released code differs from the paper, how that is known.
 
     fields: the JSON of the configuration that switches it. sample_fields: instead of `fields`,
-    where the sample has nothing to switch; samples: those on which it is run.
+    where the sample has nothing to switch; samples: those on which it is run. ValueError with the
+    file's name if it is damaged.
     """
-    return pd.read_csv(ROOT / "book" / "deviations.csv", keep_default_na=False).set_index("id")
+    table = _table("deviations.csv")
+    try:
+        for text in [*table["fields"], *table["sample_fields"]]:
+            _fields(text or "{}")
+    except (ValueError, KeyError) as cause:
+        raise _damaged("deviations.csv", cause) from cause
+    return table
+
+
+def _fields(text: str) -> Any:
+    """A dict of configuration fields."""
+    fields = json.loads(text)
+    if not isinstance(fields, dict):
+        raise ValueError(f"{text}: no configuration fields")
+    return fields
+
+
+def _table(name: str) -> pd.DataFrame:
+    try:
+        table = pd.read_csv(ROOT / "book" / name, keep_default_na=False)
+        if table["id"].duplicated().any():
+            raise ValueError("an id stands there twice")
+        return table.set_index("id")
+    except (OSError, ValueError, KeyError) as cause:
+        raise _damaged(name, cause) from cause
+
+
+def _damaged(name: str, cause: Exception) -> ValueError:
+    return ValueError(
+        f"{ROOT / 'book' / name}: found no table that can be used ({str(cause).strip()}); "
+        f"expected the one that this project ships. `git diff book/{name}` shows what has changed."
+    )

@@ -1,5 +1,7 @@
 """What does a recording, a clip or a run look like? Pictures of each, and one look for all."""
 
+from typing import Any
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
@@ -71,13 +73,22 @@ def show_event_cloud(
 
     events: EVENT_DTYPE array; size: (width, height) of the sensor.
     """
+    fig = plt.figure(figsize=(7, 4))
+    ax = fig.add_subplot(projection="3d")
+    draw_event_cloud(ax, events, size, most=most)
+    ax.set(title=title)
+    return fig
+
+
+def draw_event_cloud(
+    ax: Any, events: np.ndarray, size: tuple[int, int], *, most: int = 12_000
+) -> None:
+    """The points of `show_event_cloud` on axes of three dimensions."""
     width, height = size
     if len(events) > most:
         drawn = np.random.default_rng(0).choice(len(events), most, replace=False)
         events = events[np.sort(drawn)]
     ms = (events["t"] - events["t"][0]) / 1000
-    fig = plt.figure(figsize=(7, 4))
-    ax = fig.add_subplot(projection="3d")
     for polarity, colour, name in (
         (1, ev.ON_COLOUR, "ON (brighter)"),
         (0, ev.OFF_COLOUR, "OFF (darker)"),
@@ -87,12 +98,11 @@ def show_event_cloud(
         y = height - events["y"][inside]
         points = {"s": 0.6, "color": np.array(colour) / 255, "alpha": 0.5, "label": name}
         ax.scatter(ms[inside], x, y, **points)
-    ax.set(xlabel="time [ms]", ylabel="x [px]", title=title)
+    ax.set(xlabel="time [ms]", ylabel="x [px]")
     ax.set_zlabel("y [px]")
     ax.set_box_aspect((2.2, width / height, 1), zoom=1.15)
     ax.view_init(18, -62)
     ax.legend(markerscale=10, loc="upper left", fontsize="small")
-    return fig
 
 
 def sample_picture() -> Figure:

@@ -1,181 +1,102 @@
-"""What does an event file hold? One reader a format, one table of them, one check of the events.
+"""What does an event file hold? One table of readers by suffix, one check of the events.
 
-READERS holds the reader of each suffix. A reader says what is in the file; checked_events makes
-the event stream of it, or says what is wrong.
+A reader of `formats` says what is in the file; checked_events makes the event stream of it, or says
+what is wrong; repaired_events mends what can be mended without a guess.
 """
 
-import io
-import os
-import re
-import struct
-import zipfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
 
-import aedat
 import numba
 import numpy as np
 
 from safe_companion.events import EVENT_DTYPE
+from safe_companion.formats.addresses import read_aedat2, read_bin
+from safe_companion.formats.aedat4 import read_aedat4
+from safe_companion.formats.arrays import read_npy, read_npz
+from safe_companion.formats.content import MAX_SIDE, EventFile, ImageSource, RecordingError
+from safe_companion.formats.hdf5 import read_h5
+from safe_companion.formats.prophesee import read_dat, read_raw
+from safe_companion.formats.text import looks_like_events, read_text
 
-ImageSource = str | Path | np.ndarray  # a file, or pixels uint8 [H, W] or [H, W, 3]
-
-
-class RecordingError(Exception):
-    """A recording that cannot be used: names the file, what was found and expected, what to do.
-
-    kind: "missing", "unreadable", "empty", "invalid" or "too few frames".
-    """
-
-    def __init__(self, message: str, *, kind: str = "invalid"):
-        super().__init__(message)
-        self.kind = kind
-
-
-class EventFile(NamedTuple):
-    """What one event file says, unchecked; size, frames or frame_t are absent where it does not.
-
-    columns: {"x": ..., "y": ..., "t": ..., "p": ...}, in this order, of any numeric type.
-    """
-
-    columns: dict[str, np.ndarray]
-    size: tuple[int, int] | None = None
-    frame_t: np.ndarray | None = None
-    frames: list[ImageSource] | None = None
-
-
-# Header of a .npy file with a plain vector: NumPy's parser costs as much as a short stream itself.
-_NPY = re.compile(
-    rb"\x93NUMPY\x01\x00..\{'descr': '([<|][biuf]\d)', 'fortran_order': False, "
-    rb"'shape': \((\d+),\), \} *\n",
-    re.DOTALL,
-)
-
-
-def _npz_array(archive: zipfile.ZipFile, key: str) -> np.ndarray:
-    content = archive.read(f"{key}.npy")
-    header = _NPY.match(content)
-    if header and int(header[2]):
-        return np.frombuffer(content, header[1].decode(), int(header[2]), header.end())
-    return np.lib.format.read_array(io.BytesIO(content), allow_pickle=False)
-
-
-def read_npz(path: Path) -> EventFile:
-    """Keys x, y, t, p and optionally frame_t of an npz file. Raises RecordingError."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            keys = [name.removesuffix(".npy") for name in archive.namelist()]
-            missing = [key for key in "xytp" if key not in keys]
-            if missing:
-                raise RecordingError(
-                    f"{path}: found no key {', '.join(missing)} (keys: {', '.join(keys)}); "
-                    "expected the keys x, y, t, p. Save them with numpy.savez(file, x=x, y=y, "
-                    "t=t, p=p)."
-                )
-            columns = {key: _npz_array(archive, key) for key in "xytp"}
-            frame_t = None
-            if "frame_t" in keys:
-                frame_t = _npz_array(archive, "frame_t").astype(np.int64)
-    except RecordingError:
-        raise
-    except Exception as cause:  # damaged bytes raise many kinds
-        if "Object arrays" in str(cause):
-            raise RecordingError(
-                f"{path}: found pickled objects, which can run code when loaded; expected plain "
-                "numeric arrays. Save x, y, t, p as arrays of numbers.",
-                kind="unreadable",
-            ) from cause
-        raise RecordingError(
-            f"{path}: found no complete npz archive ({cause}); expected an npz file with x, y, t, "
-            "p. The file may be cut off: copy or download it again.",
-            kind="unreadable",
-        ) from cause
-    return EventFile(columns, frame_t=frame_t)
-
-
-def _check_aedat4(path: Path) -> None:
-    """Raise on what would abort the interpreter inside the decoder: wrong lengths, no UTF-8.
-
-    Damage inside the packets is left to the decoder, which raises for most of it.
-    """
-    with open(path, "rb", buffering=0) as file:
-        size = os.fstat(file.fileno()).st_size
-        magic = file.read(14)
-        position = 18 + int.from_bytes(file.read(4), "little")
-        if magic != b"#!AER-DAT4.0\r\n" or position > size:
-            raise ValueError("not the AEDAT4 magic number, or a header longer than the file")
-
-        # FlatBuffers table: compression, end of the packets (-1: of the file), information (XML)
-        header = file.read(position - 18)
-
-        def number(form: str, at: int) -> int:
-            return struct.unpack_from(form, header, at)[0]
-
-        table = number("<I", 0)
-        vtable = table - number("<i", table)
-        end_field = number("<H", vtable + 6)
-        text_field = number("<H", vtable + 8)
-        text = table + text_field + number("<I", table + text_field)
-        header[text + 4 : text + 4 + number("<I", text)].decode()
-        end = number("<q", table + end_field) if end_field else -1
-        if end < 0:
-            end = size
-
-        while position < end <= size:
-            file.seek(position)
-            (length,) = struct.unpack("<4xI", file.read(8))
-            position += 8 + length
-        if position != end:
-            raise ValueError("packets that do not end where the header or the file does")
-
-
-def read_aedat4(path: Path) -> EventFile:
-    """Events, size, frames and frame times of an AEDAT4 file's first camera. RecordingError."""
-    packets: list[np.ndarray] = []
-    frames: list[ImageSource] = []
-    frame_t: list[int] = []
-    first: dict[str, int] = {}  # stream number by type
-    try:
-        _check_aedat4(path)
-        decoder = aedat.Decoder(path)
-        streams = decoder.id_to_stream()
-        for number, stream in sorted(streams.items()):
-            first.setdefault(stream["type"], number)
-        if "events" not in first:
-            raise RecordingError(
-                f"{path}: found no event stream in the header; expected an event stream. Record "
-                "again.",
-                kind="empty",
-            )
-        for packet in decoder:
-            if packet["stream_id"] == first["events"]:
-                packets.append(packet["events"])
-            elif packet["stream_id"] == first.get("frame"):
-                frame = packet["frame"]
-                pixels = frame["pixels"]
-                frames.append(pixels if frame["format"] == "L" else pixels[..., :3])
-                # Some writers leave everything but the exposure times at 0.
-                frame_t.append(frame["t"] or frame["exposure_begin_t"] or frame["begin_t"])
-    except (RecordingError, KeyboardInterrupt, SystemExit):
-        raise
-    except BaseException as cause:  # on damaged bytes the decoder panics, which is no Exception
-        raise RecordingError(
-            f"{path}: found no complete AEDAT4 recording ({cause}); expected a complete AEDAT4 "
-            "file. The file may be cut off: copy or download it again.",
-            kind="unreadable",
-        ) from cause
-    columns = {key: np.empty(0, np.uint8) for key in "xytp"}
-    if packets:
-        for key, name in {"x": "x", "y": "y", "t": "t", "p": "on"}.items():
-            columns[key] = np.concatenate([packet[name] for packet in packets])
-    size = (streams[first["events"]]["width"], streams[first["events"]]["height"])
-    times = np.array(frame_t, np.int64) if frames else None
-    return EventFile(columns, size, times, frames)
-
+__all__ = ["EventFile", "ImageSource", "RecordingError"]  # of `formats`, for those above
 
 # By suffix; of two files with the same name, the one that stands first here is read.
-READERS: dict[str, Callable[[Path], EventFile]] = {".aedat4": read_aedat4, ".npz": read_npz}
+READERS: dict[str, Callable[..., EventFile]] = {
+    ".aedat4": read_aedat4,
+    ".npz": read_npz,
+    ".aedat": read_aedat2,
+    ".raw": read_raw,
+    ".dat": read_dat,
+    ".h5": read_h5,
+    ".hdf5": read_h5,
+    ".npy": read_npy,
+    ".bin": read_bin,
+    ".bs2": read_bin,
+    ".csv": read_text,
+    ".txt": read_text,
+}
+UNNAMED = (read_npz, read_npy, read_h5, read_text)  # these may need to be told the columns
+READABLE = (
+    ".aedat4, .npz, .npy, .aedat (AEDAT 2.0), .raw (EVT 2 and 3), .dat, .h5 and .hdf5 (DSEC, "
+    "MVSEC, plain), .bin and .bs2 (N-MNIST), .csv and .txt"
+)
+MICROSECONDS = {"us": 1.0, "ns": 1e-3, "ms": 1e3, "s": 1e6}
+
+
+def is_event_file(path: Path) -> bool:
+    """Whether a file that lies among recordings is one: by its suffix; of text, by its first lines.
+
+    So lists, labels and notes in text are told apart from tables of events.
+    """
+    suffix = path.suffix.lower()
+    if suffix not in READERS or path.name.startswith(".") or not path.is_file():
+        return False
+    return looks_like_events(path) if READERS[suffix] is read_text else True
+
+
+def read_events(path: Path, *, time_unit: str = "auto", columns: str | None = None) -> EventFile:
+    """What an event file says, unchecked, with t and frame_t in microseconds.
+
+    time_unit: of files that do not say theirs; "auto" leaves t as it is, to be microseconds if it
+    is whole. columns: order of the columns where the file has no names. Raises RecordingError.
+    """
+    reader = READERS[path.suffix.lower()]
+    content = reader(path, columns=columns) if reader in UNNAMED else reader(path)
+    if content.size is not None and not all(1 <= side <= MAX_SIDE for side in content.size):
+        width, height = content.size
+        raise RecordingError(
+            f"{path}: found a sensor of {width}x{height} pixels in the header; expected sides of 1 "
+            f"to {MAX_SIDE}. The header may be damaged: correct it.",
+            kind="unreadable",
+        )
+    unit = content.time_unit or time_unit
+    vectors, frame_t = content.columns, content.frame_t
+    if vectors is not None and unit != "auto":
+        vectors = {**vectors, "t": _microseconds(path, "t", vectors["t"], unit)}
+    if frame_t is not None:
+        known = unit != "auto"
+        frame_t = _microseconds(path, "frame_t", frame_t, unit) if known else frame_t
+        frame_t = _plain(path, "frame_t", frame_t).astype(np.int64)
+    return content._replace(columns=vectors, frame_t=frame_t)
+
+
+def _microseconds(path: Path, key: str, t: np.ndarray, unit: str) -> np.ndarray:
+    """t in microseconds, int64 if it was not whole already in this unit."""
+    if t.dtype.kind not in "iuf" or (unit == "us" and t.dtype.kind != "f"):
+        return t
+    if unit == "ns" and t.dtype.kind != "f":
+        return t // 1000
+    with np.errstate(over="ignore"):
+        scaled = t.astype(np.float64) * MICROSECONDS[unit]
+    if not (np.abs(scaled) < 2.0**63).all():
+        raise RecordingError(
+            f"{path}: found {key} that is not finite or too large as {unit}; expected times in "
+            f"{unit}. Set time_unit to the unit of the file."
+        )
+    if t.dtype.kind != "f":
+        return t.astype(np.int64) * int(MICROSECONDS[unit])
+    return np.rint(scaled).astype(np.int64)
 
 
 # ---------------------------------------------------------------- checked events
@@ -213,19 +134,20 @@ def _fill(
 
 def _plain(path: Path, key: str, column: np.ndarray) -> np.ndarray:
     """A column of whole numbers as the compiled loop takes it: no floats, no foreign byte order."""
-    finite = column.dtype.kind == "f" and np.isfinite(column).all()
-    if finite and (column == np.floor(column)).all():
+    fits = column.dtype.kind == "f" and (np.abs(column) < np.float64(2**63)).all()  # NaN is not
+    if fits and (column == np.floor(column)).all():
         return column.astype(np.int64)
     if column.dtype.kind not in "iub":
         raise RecordingError(
             f"{path}: found {key} with values that are no integers ({column.dtype}); expected "
-            "integer pixels, microseconds and polarities. Convert seconds to microseconds."
+            "integer pixels, microseconds and polarities. Are the times in seconds? Set "
+            "time_unit='s' (--time-unit s)."
         )
     return column.astype(column.dtype.newbyteorder("="), copy=False)
 
 
-def checked_events(path: Path, columns: dict[str, np.ndarray], size: tuple[int, int]) -> np.ndarray:
-    """EVENT_DTYPE array from the columns x, y, t, p, or the one RecordingError that applies."""
+def _plain_columns(path: Path, columns: dict[str, np.ndarray]) -> list[np.ndarray]:
+    """x, y, t, p of one length, at least 1, as the compiled loop takes them."""
     lengths = {key: column.shape for key, column in columns.items()}
     if len(set(lengths.values())) > 1 or columns["t"].ndim != 1:
         shapes = ", ".join(f"{key} {shape}" for key, shape in lengths.items())
@@ -239,12 +161,53 @@ def checked_events(path: Path, columns: dict[str, np.ndarray], size: tuple[int, 
             "the recording out, or set on_bad_recording='skip'.",
             kind="empty",
         )
-    x, y, t, p = (_plain(path, key, column) for key, column in columns.items())
+    return [_plain(path, key, column) for key, column in columns.items()]
+
+
+def checked_events(path: Path, columns: dict[str, np.ndarray], size: tuple[int, int]) -> np.ndarray:
+    """EVENT_DTYPE array from the columns x, y, t, p, or the one RecordingError that applies."""
+    x, y, t, p = _plain_columns(path, columns)
     width, height = size
     events = np.empty(len(t), EVENT_DTYPE)
     if not _fill(events, x, y, t, p, width, height):
         raise _fault(path, x, y, t, p, size)
     return events
+
+
+def repaired_events(
+    path: Path, columns: dict[str, np.ndarray], size: tuple[int, int]
+) -> tuple[np.ndarray, str]:
+    """checked_events after events outside the sensor are dropped and the others sorted by time.
+
+    Also what was done, in words. Events of the same time keep their order. Raises RecordingError
+    for all else, and if no event is inside the sensor.
+    """
+    x, y, t, p = _plain_columns(path, columns)
+    done = []
+    outside = _outside(x, y, size)
+    if outside.all():
+        raise _fault(path, x, y, t, p, size)
+    if outside.any():
+        done.append(f"{outside.sum():,} of {len(t):,} events outside the sensor dropped")
+        x, y, t, p = (column[~outside] for column in (x, y, t, p))
+    back, largest, _ = _jumps(t.astype(np.int64))
+    if back:
+        order = np.argsort(t, kind="stable")
+        x, y, t, p = (column[order] for column in (x, y, t, p))
+        done.append(f"{back:,} jumps back in time (up to {largest:,} us) sorted")
+    return checked_events(path, dict(x=x, y=y, t=t, p=p), size), "; ".join(done)
+
+
+def _outside(x: np.ndarray, y: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    return (x < 0) | (y < 0) | (x >= size[0]) | (y >= size[1])
+
+
+def _jumps(t: np.ndarray) -> tuple[int, int, int]:
+    """How often int64 t falls, by how much at most, and at which event first."""
+    falls = t[1:] < t[:-1]
+    if not falls.any():
+        return 0, 0, 0
+    return int(falls.sum()), int((t[:-1] - t[1:])[falls].max()), int(np.argmax(falls)) + 1
 
 
 def _fault(
@@ -257,11 +220,13 @@ def _fault(
 ) -> RecordingError:
     """What is wrong with the events that _fill refused."""
     width, height = size
-    if x.min() < 0 or y.min() < 0 or x.max() >= width or y.max() >= height:
+    outside = _outside(x, y, size)
+    if outside.any():
         return RecordingError(
-            f"{path}: found events at x {x.min()}..{x.max()}, y {y.min()}..{y.max()}; expected "
-            f"events inside the sensor of {width}x{height} pixels. Give the sensor's size "
-            "(sensor_size='WIDTHxHEIGHT'), or swap x and y back."
+            f"{path}: found {outside.sum():,} of {len(t):,} events outside the sensor, all at x "
+            f"{x.min()}..{x.max()}, y {y.min()}..{y.max()}; expected events inside the sensor of "
+            f"{width}x{height} pixels. Give the sensor's size (sensor_size='WIDTHxHEIGHT'), swap x "
+            "and y back, or drop the events (repair_events=True, --repair-events)."
         )
     t = t.astype(np.int64)
     if t.min() < 0:
@@ -269,12 +234,12 @@ def _fault(
             f"{path}: found a negative time stamp ({t.min()}); expected microseconds from 0 on. "
             "Subtract the first time stamp, and check for integer overflow."
         )
-    backwards = t[1:] < t[:-1]
-    if backwards.any():
-        at = np.argmax(backwards) + 1
+    back, largest, first = _jumps(t)
+    if back:
         return RecordingError(
-            f"{path}: found time stamps that go backwards (first at event {at}); expected events "
-            "sorted by time. Sort the events by t (stable)."
+            f"{path}: found time stamps that go backwards at {back:,} of {len(t):,} events, by up "
+            f"to {largest:,} us (first at event {first}); expected events sorted by time. Sort "
+            "them as they are read (repair_events=True, --repair-events)."
         )
     return RecordingError(
         f"{path}: found polarities {np.unique(p)[:5].tolist()}; expected 0 (OFF) and 1 (ON), or "

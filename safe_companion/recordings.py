@@ -4,7 +4,9 @@ A recording is one take of the camera: RGB frames, an event stream, or both. Wha
 file is joined here with the images beside it.
 """
 
+import functools
 import os
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -12,7 +14,16 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
-from safe_companion.readers import READERS, ImageSource, RecordingError, checked_events
+from safe_companion.readers import (
+    READABLE,
+    READERS,
+    EventFile,
+    ImageSource,
+    RecordingError,
+    checked_events,
+    read_events,
+    repaired_events,
+)
 
 DAVIS346 = (346, 260)  # width, height of the camera that recorded HARDVS and PokerEvent
 
@@ -24,7 +35,7 @@ class Recording:
     size: (width, height) of the sensor in pixels. events: EVENT_DTYPE array sorted by t, or None
     when the recording has stored event images only. frame_t: int64 microseconds, one per RGB frame,
     or None when frames are unknown or nothing says when they were taken. Images are decoded when
-    asked for, by read_image.
+    asked for, by read_image. repairs: what was mended in the events, in words.
     """
 
     name: str
@@ -34,6 +45,7 @@ class Recording:
     frame_t: np.ndarray | None = None
     frame_sources: list[ImageSource] = field(default_factory=list, repr=False)
     event_image_sources: list[ImageSource] = field(default_factory=list, repr=False)
+    repairs: str = ""
 
 
 # ---------------------------------------------------------------- images
@@ -89,45 +101,86 @@ def numbered_images(folder: Path) -> dict[int, ImageSource]:
 
 
 class Files(NamedTuple):
-    """Where the parts of one recording are, or would be."""
+    """Where the parts of one recording are, or would be. other_forms: event files not read."""
 
     name: str
     event_file: Path | None
     aps_folder: Path  # frames
     dvs_folder: Path  # stored event images
+    other_forms: tuple[Path, ...] = ()
+
+
+@functools.lru_cache(maxsize=256)
+def _listed(folder: str, changed: int) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for file in sorted(os.listdir(folder)):
+        name, suffix = os.path.splitext(file)  # sample names hold dots and spaces
+        if suffix.lower() in READERS:
+            found.setdefault(name, []).append(file)
+    return found
+
+
+def _event_files(folder: str) -> dict[str, list[str]]:
+    """{name of a recording: file names} of the event files in a folder, which need not exist.
+
+    Listed once for all its recordings: a question for each suffix of each takes network disks long.
+    """
+    try:
+        changed = os.stat(folder).st_mtime_ns
+        if time.time_ns() - changed < 2_000_000_000:  # it may change again and keep its time
+            return _listed.__wrapped__(folder, changed)
+        return _listed(folder, changed)
+    except (OSError, ValueError):
+        return {}
 
 
 def locate(path: Path) -> Files:
     """The files of the recording at `path`: a folder, an event file, or one without its suffix."""
-    if path.suffix in READERS and path.is_file():
-        name = path.stem
+    asked = path.suffix.lower() in READERS and path.is_file()
+    name = path.stem if asked else path.name
+    folder = path
+    if asked:
         folder = path.parent if path.parent.name == name else path.parent / name
-        return Files(name, path, folder / f"{name}_aps", folder / f"{name}_dvs")
-    name = path.name
-    # Sample names hold dots and spaces, so suffixes are appended, never replaced.
-    candidates = (parent / (name + suffix) for suffix in READERS for parent in (path, path.parent))
-    event_file = next((file for file in candidates if file.is_file()), None)
-    return Files(name, event_file, path / f"{name}_aps", path / f"{name}_dvs")
+    named = [
+        parent / file
+        for parent in (folder, folder.parent)
+        for file in _event_files(str(parent)).get(name, ())
+    ]
+    order = list(READERS)
+    forms = sorted(filter(Path.is_file, named), key=lambda form: order.index(form.suffix.lower()))
+    event_file = path if asked else next(iter(forms), None)
+    others = tuple(form for form in forms if form != event_file)
+    return Files(name, event_file, folder / f"{name}_aps", folder / f"{name}_dvs", others)
 
 
-def read_recording(path: str | Path, *, size: tuple[int, int] | None = None) -> Recording:
-    """Read one recording in any form in which HARDVS and PokerEvent circulate.
+def read_recording(
+    path: str | Path,
+    *,
+    size: tuple[int, int] | None = None,
+    time_unit: str = "auto",
+    columns: str | None = None,
+    repair: bool = False,
+) -> Recording:
+    """Read one recording in any form in which event cameras' recordings circulate.
 
     path: a sample folder holding `<sample>_aps/` and/or `<sample>_dvs/` images and optionally
-    `<sample>.npz`; a flat or nested `.npz` (keys x, y, t, p, optionally frame_t) or `.aedat4`; or
-    the same path without its extension. Where events exist, stored event images are not used.
-    size: (width, height) of the sensor for npz recordings. An aedat4 header overrules it. Without
-    it, the size of the frames beside the events holds, else DAVIS346 (346 x 260) if the events fit.
+    `<sample>.npz`; a flat or nested event file of any suffix in readers.READERS; or the same path
+    without its extension. Where events exist, stored event images are not used.
+    size: (width, height) of the sensor for files that do not say it. Without it, that of the camera
+    which writes the format holds, else that of the frames beside the events, else DAVIS346.
+    time_unit, columns: as in readers.read_events. repair: drop events outside the sensor and sort
+    by time; `repairs` says how many.
 
-    Frame time stamps come from the aedat4 file or from the npz key `frame_t`; else frames are taken
-    to be evenly spread over the stream. Events must be sorted, inside the sensor, with polarities
-    in {0, 1} ({-1, 1} and bool are mapped). Raises RecordingError.
+    Frame time stamps come from the event file (aedat4, npz key `frame_t`); else frames are taken to
+    be evenly spread over the stream. Events must be sorted, inside the sensor, with polarities in
+    {0, 1} ({-1, 1} and bool are mapped). Raises RecordingError.
     """
     path = Path(path)
     files = locate(path)
     if files.event_file is None:
         return _read_image_folders(path, files)
-    return _read_event_file(path, files, files.event_file, size)
+    content = read_events(files.event_file, time_unit=time_unit, columns=columns)
+    return _join(path, files, files.event_file, content, size, repair)
 
 
 def _read_image_folders(path: Path, files: Files) -> Recording:
@@ -137,8 +190,9 @@ def _read_image_folders(path: Path, files: Files) -> Recording:
     if not aps and not dvs:
         name = files.name
         raise RecordingError(
-            f"{path}: found no recording; expected {name}.aedat4, {name}.npz, or images in "
-            f"{name}_aps/ or {name}_dvs/. Check the list file against the extracted archive.",
+            f"{path}: found no recording; expected {name}.aedat4, {name}.npz or another event file "
+            f"({READABLE}), or images in {name}_aps/ or {name}_dvs/. Check the list file against "
+            "the extracted archive.",
             kind="empty" if path.exists() else "missing",
         )
     if aps and dvs:
@@ -156,23 +210,35 @@ def _read_image_folders(path: Path, files: Files) -> Recording:
     return Recording(files.name, path, size, frame_sources=frames, event_image_sources=event_images)
 
 
-def _read_event_file(
-    path: Path, files: Files, event_file: Path, size: tuple[int, int] | None
+def _join(
+    path: Path,
+    files: Files,
+    event_file: Path,
+    content: EventFile,
+    size: tuple[int, int] | None,
+    repair: bool,
 ) -> Recording:
-    """A recording with an event stream, and the frames in its file or beside it."""
-    content = READERS[event_file.suffix](event_file)
+    """What an event file says, with the frames in it or beside it."""
     frames = content.frames or list(numbered_images(files.aps_folder).values())
-    if content.size is not None:
-        size = content.size
-    elif size is None:
+    size = content.size or size or content.usual_size
+    if size is None:
         size = image_size(frames[0]) if frames else DAVIS346
-    events = checked_events(event_file, content.columns, size)
+    events, repairs = None, ""
+    if content.columns is not None and repair:
+        events, repairs = repaired_events(event_file, content.columns, size)
+    elif content.columns is not None:
+        events = checked_events(event_file, content.columns, size)
+    elif not frames:
+        raise RecordingError(
+            f"{event_file}: found neither events nor frames; expected one of them. Record again.",
+            kind="empty",
+        )
     frame_t = content.frame_t if frames else None
-    if frames:
-        if frame_t is None:
-            frame_t = _evenly_spread(events["t"], len(frames))
+    if frames and frame_t is None and events is not None:
+        frame_t = _evenly_spread(events["t"], len(frames))
+    if frame_t is not None:
         _check_frame_times(event_file, frame_t, len(frames))
-    return Recording(files.name, path, size, events, frame_t, frames)
+    return Recording(files.name, path, size, events, frame_t, frames, repairs=repairs)
 
 
 def _evenly_spread(event_t: np.ndarray, count: int) -> np.ndarray:

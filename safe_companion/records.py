@@ -1,4 +1,4 @@
-"""Which run is it, what is known of it, and where does it lie? Names, records, predictions.
+"""What is known of a run? Its record, and its predictions.
 
 A run record is the JSON that stands behind every number shown anywhere: configuration, data origin
 and fingerprint, metrics per epoch, test metrics, time, memory, machine, library versions, git
@@ -11,7 +11,6 @@ import hashlib
 import json
 import os
 import platform
-import re
 import resource
 import subprocess
 import time
@@ -26,82 +25,9 @@ import timm
 import torch
 
 import safe_core
-from safe_companion import ROOT, behaviour, datasets, prompts, released
-from safe_core import Config
-
-RECORD = "record.json"
-PREDICTIONS = "predictions.csv"
-CHECKPOINT = "best.safetensors"
-DRAWS = "draws.json"
-UNSTUDIED = ("dataset", "data_root", "seed", "workers", "on_bad_recording")  # in no run's name
-
-
-# ------------------------------------------------------------------------------- where runs lie
-def differing(config: Config) -> tuple[str, dict[str, Any]]:
-    """(preset, fields): what sets a run apart from a preset.
-
-    From the preset of its data, unless it has more in common with another.
-    """
-    unstudied = {name: getattr(config, name) for name in UNSTUDIED}
-    default = safe_core.PRESET_OF[config.origin]
-    nearest, fewest = default, apart_from(default, config, unstudied)
-    for preset in safe_core.PRESETS:
-        fields = apart_from(preset, config, unstudied)
-        if len(fields) + 1 < len(fewest):
-            nearest, fewest = preset, fields
-    return nearest, fewest
-
-
-def apart_from(preset: str, config: Config, unstudied: dict[str, Any]) -> dict[str, Any]:
-    """The fields in which a configuration differs from a preset."""
-    base = safe_core.configure(preset, **unstudied)
-    fields = dataclasses.asdict(config)
-    return {name: value for name, value in fields.items() if value != getattr(base, name)}
-
-
-def run_name(config: Config) -> str:
-    """`differing` as a folder name: "base", "use_text=False", "preset=sample,epochs=12"."""
-    preset, fields = differing(config)
-    parts = []
-    if preset != safe_core.PRESET_OF[config.origin]:
-        parts.append(f"preset={preset}")
-    if released.RELEASED.items() <= fields.items():
-        parts.append("as_released")
-        fields = {k: v for k, v in fields.items() if k not in released.RELEASED}
-    for name, value in fields.items():
-        parts.append(f"{name}={Path(value).stem if name == 'prompt_file' else value}")
-    return re.sub(r"[^\w.=,-]+", "-", ",".join(parts)).strip("-") or "base"
-
-
-@dataclasses.dataclass(frozen=True)
-class Place:
-    """Where one run lies: under `name` in results/ if it is kept, in runs/ while it is made."""
-
-    name: str  # ORIGIN/DATASET/WHAT_DIFFERS/seedN
-
-    @classmethod
-    def of(cls, config: Config) -> "Place":
-        folder = f"{config.origin}/{config.dataset}/{run_name(config)}"
-        return cls(f"{folder}/seed{config.seed}")
-
-    @classmethod
-    def at(cls, path: str | Path) -> "Place":
-        """The place of a committed folder, such as results/sample/hardvs/base/seed0."""
-        return cls(Path(path).relative_to(ROOT / "results").as_posix())
-
-    @property
-    def committed(self) -> Path:
-        return ROOT / "results" / self.name
-
-    @property
-    def working(self) -> Path:
-        return ROOT / "runs" / self.name
-
-
-def seeds_of(config: Config) -> list[Path]:
-    """Folders of the committed runs of a configuration, whatever its seed, by seed."""
-    folders = Place.of(config).committed.parent.glob("seed*")
-    return sorted(folders, key=lambda folder: int(folder.name.removeprefix("seed")))
+from safe_companion import ROOT, behaviour, datasets, prompts
+from safe_companion.places import CHECKPOINT, PREDICTIONS, RECORD, Place
+from safe_core import FIELDS, MAY_DIFFER, Config
 
 
 def all_runs() -> dict[str, list[dict]]:
@@ -188,13 +114,51 @@ def outdated(run: dict) -> list[str]:
     return changed
 
 
+def other_fields(record: dict, config: Config) -> list[str]:
+    """Fields that a record's run and a configuration must share and do not."""
+    before = {name: field.default for name, field in FIELDS.items()} | record["config"]
+    compared = [name for name in FIELDS if name not in MAY_DIFFER or name == "epochs"]
+    return [name for name in compared if before[name] != getattr(config, name)]
+
+
+def identity(config: Config, splits: datasets.Splits) -> dict[str, Any]:
+    """What a checkpoint says of the data and the code that made it, for `safe_core.fit`."""
+    return {"data": splits.fingerprint, "behaviour": behaviour.versions_of(config)}
+
+
+def note_start(out_dir: Path, *, resume: bool) -> list[str | None]:
+    """The commits that a run was begun and resumed by; notes this one, whatever is edited later.
+
+    FileExistsError if the folder holds a run and resume is not given.
+    """
+    begun = any((out_dir / name).exists() for name in ("last.safetensors", RECORD))
+    if begun and not resume:
+        raise FileExistsError(f"{out_dir} holds a run: resume it, or choose another folder")
+    if resume and not begun:
+        print(f"{out_dir}: no run to resume; starting it", flush=True)
+    file = out_dir / "commits.json"
+    before = read_json(file) if begun and file.exists() else []
+    commits = [*before, commit()]
+    write_json(file, commits)
+    return commits
+
+
 def write_record(
-    out_dir: Path, config: Config, splits: datasets.Splits, result: dict, made_by: str | None
+    out_dir: Path,
+    config: Config,
+    splits: datasets.Splits,
+    result: dict,
+    commits: list[str | None],
 ) -> dict:
     """Writes record.json and predictions.csv of a run of `safe_core.fit`; returns the record.
 
-    made_by: the commit that the run was started with.
+    commits: those that the run was begun and resumed by (`note_start`). The record of a run that
+    was finished before stays as it is.
     """
+    if (out_dir / RECORD).exists():
+        known = read_record(out_dir)
+        if known["history"] == result["history"]:
+            return known
     told = {"data_root": config.data_root and Path(config.data_root).name}  # no path of a machine
     skipped = [(name, reason.replace(f"{splits.root}/", "")) for name, reason in splits.skipped]
     from_fit = ("history", "best_epoch", "test", "trained_parameters", "processes")
@@ -205,7 +169,8 @@ def write_record(
         "seconds": sum(row["seconds"] for row in result["history"]),
         **machine(),
         "sentences": sentences_fingerprint(splits.class_names, config),
-        "commit": made_by,
+        "commit": commits[0],
+        "resumed_with": [made_by for made_by in commits[1:] if made_by != commits[0]],
         "behaviour": behaviour.versions_of(config),
         "date": today(),
     }
@@ -221,6 +186,33 @@ def write_json(path: Path, content: Any) -> None:
     """JSON for people, written as a whole or not at all."""
     text = json.dumps(content, indent=1)
     safe_core.write_atomically(path, lambda p: p.write_text(text))
+
+
+def read_json(path: Path) -> Any:
+    """What a JSON file of ours holds. ValueError names one that is damaged."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path}: found no whole JSON ({error}); make it anew") from error
+
+
+def read_record(folder: Path) -> dict:
+    """The record in a run's folder. ValueError names one that is damaged."""
+    record = read_json(folder / RECORD)
+    try:
+        Config(**record["config"])
+        data, test = record["data"], record["test"]
+        numbers = [record["seconds"], record["best_epoch"], test["top1"], test["top5"]]
+        numbers += [data[split] for split in ("train", "val", "test")]
+        texts = [data["origin"], data["fingerprint"], *record["behaviour"]]
+        epochs = [row["epoch"] for row in record["history"]]
+        if not all(isinstance(number, int | float) for number in numbers + epochs):
+            raise TypeError("a figure that is no number")
+        if not all(isinstance(text, str) for text in texts) or "sentences" not in record:
+            raise TypeError("no origin, fingerprint or sentences")
+    except Exception as error:  # damaged content raises many kinds
+        raise ValueError(f"{folder / RECORD}: not the record of a run ({error!r})") from error
+    return record
 
 
 def predictions(splits: datasets.Splits, log_probs: torch.Tensor) -> pd.DataFrame:
@@ -250,12 +242,20 @@ def predictions(splits: datasets.Splits, log_probs: torch.Tensor) -> pd.DataFram
 def load_run(folder: Path) -> dict:
     """A record with its `predictions` and where it lies (`path`).
 
-    ValueError if sample and real data are mixed up.
+    ValueError if it is damaged, or if sample and real data are mixed up.
     """
     path = folder.relative_to(ROOT) if folder.is_relative_to(ROOT) else folder
-    record = json.loads((folder / RECORD).read_text())
+    record = read_record(folder)
     check_origin(record, folder)
-    return record | {"predictions": pd.read_csv(folder / PREDICTIONS), "path": str(path)}
+    try:
+        table = pd.read_csv(folder / PREDICTIONS)
+        whole = len(table) == record["data"]["test"] and {"label", "class1", "p1"} <= set(table)
+    except ValueError as error:
+        raise ValueError(f"{folder / PREDICTIONS}: not readable as a table ({error})") from error
+    if not whole:
+        expected = f"a line for each of {record['data']['test']} test recordings"
+        raise ValueError(f"{folder / PREDICTIONS}: found {len(table)} lines; expected {expected}")
+    return record | {"predictions": table, "path": str(path)}
 
 
 def check_origin(record: dict, place: Path) -> None:

@@ -20,6 +20,7 @@ from timm.models.vision_transformer import Block
 from torch import Tensor, nn
 
 import safe_core
+from safe_companion import towers
 from safe_core import SAFE, Config, Fusion, PreNormAttention, Tokens
 
 # What the authors' code does, as far as there is a switch for it; some of it the paper leaves open.
@@ -190,7 +191,7 @@ def last_block(config: Config) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     if not config.vit_model.endswith(".json"):
         vit: Any = timm.create_model(config.vit_model, pretrained=True)
         return vit.blocks[-1].state_dict(), vit.norm.state_dict()
-    vit = safe_core.local_tower(config.vit_model, True).visual
+    vit = towers.build(config.vit_model, True).visual
     block = {}
     for key, tensor in vit.transformer.resblocks[-1].state_dict().items():
         old = next(old for old in BLOCK_NAMES if key.startswith(old))
@@ -199,11 +200,9 @@ def last_block(config: Config) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
 
 
 # ------------------------------------------------------------------------------- checkpoints
-def load_model(path: str | Path, *, num_classes: int | None = None) -> tuple[SAFE, dict]:
+def load_model(path: str | Path) -> tuple[SAFE, dict]:
     """`safe_core.load_model` for a checkpoint of any fusion."""
-    _, about = safe_core.load_checkpoint(Path(path), num_classes)
-    fusion = fusion_of(Config(**about["config"]))
-    return safe_core.load_model(path, num_classes=num_classes, fusion=fusion)
+    return safe_core.load_model(path, fusion_of)
 
 
 def load_released_checkpoint(path: str | Path, *, class_names: list[str], **fields: Any) -> SAFE:

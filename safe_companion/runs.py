@@ -1,40 +1,55 @@
 """How is a run made and kept? Training with its record, tests of its model, what is committed."""
 
 import functools
-import json
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 from torch import distributed as dist
 
 import safe_core
-from safe_companion import ROOT, behaviour, datasets, prompts, released
+from safe_companion import behaviour, datasets, how_far, locks, prompts, released
+from safe_companion.places import CHECKPOINT, PREDICTIONS, RECORD, Place, run_name
 from safe_companion.records import (
-    CHECKPOINT,
-    PREDICTIONS,
-    RECORD,
-    Place,
     check_origin,
     commit,
+    identity,
     machine,
-    run_name,
+    note_start,
+    other_fields,
+    read_json,
+    read_record,
+    sentences_fingerprint,
     summary,
     today,
     write_record,
 )
-from safe_core import Config
+from safe_core import FIELDS, MAY_DIFFER, Config
 
 
 # ------------------------------------------------------------------------------- training
 def open_in_all_processes(config: Config) -> datasets.Splits:
-    """The data, in every process; the first makes a sample that is missing, the others wait."""
+    """The data, in every process; the first makes or checks them and tells the others.
+
+    They wait for it as long as a day: a first look at every recording of HARDVS takes its time.
+    """
     _, rank, size = safe_core.join_processes()
-    if rank > 0:
-        dist.barrier()
-    splits = datasets.open_dataset(config)
-    if rank == 0 and size > 1:
-        dist.barrier()
-    return splits
+    if size == 1:
+        return datasets.open_dataset(config)
+    patient: Any = dist.new_group(backend="gloo", timeout=timedelta(days=1))
+    told: list[Any] = [None]
+    if rank == 0:
+        try:
+            splits = datasets.open_dataset(config)
+            told = [splits.skipped]
+        except Exception as error:
+            dist.broadcast_object_list([error], src=0, group=patient)
+            raise
+    dist.broadcast_object_list(told, src=0, group=patient)
+    if isinstance(told[0], Exception):
+        raise told[0]
+    return splits if rank == 0 else datasets.open_dataset(config, skipped=told[0])
 
 
 def train(
@@ -46,11 +61,41 @@ def train(
 ) -> dict:
     """Data, training, evaluation, record: what notebooks/train.ipynb shows step by step.
 
-    Returns the record; an empty dict in all processes but the first.
+    With resume=True an interrupted run goes on, and one that is finished is left as it is. Returns
+    the record; an empty dict in all processes but the first. FileExistsError if the folder holds a
+    run and resume is not given; OSError if another process is at work in it; ValueError if the run
+    that it holds is another one.
     """
-    made_by = commit()  # now, whatever is edited while it trains
-    splits = open_in_all_processes(config)
+    _, rank, _ = safe_core.join_processes()
+    if rank > 0:
+        return train_alone(config, out_dir, resume=resume, on_step=on_step)
+    lock = locks.take(out_dir)
+    try:
+        return train_alone(config, out_dir, resume=resume, on_step=on_step)
+    finally:
+        lock.release()
+
+
+def train_alone(
+    config: Config,
+    out_dir: Path,
+    *,
+    resume: bool,
+    on_step: Callable[[int, int, int, float], object],
+) -> dict:
+    """`train` in a folder where no other run is at work."""
     _, rank, size = safe_core.join_processes()
+    if resume and (out_dir / RECORD).exists():
+        record = read_record(out_dir)
+        if record["config"]["epochs"] == config.epochs:
+            check_same(record, config, out_dir)
+            if rank == 0:
+                print(f"{out_dir}: finished before, nothing is left to do", flush=True)
+            return record if rank == 0 else {}
+    commits = note_start(out_dir, resume=resume) if rank == 0 else []
+    if config.origin == "real":  # weights that cannot be had are found before hours of checks
+        safe_core.SAFE(config, [["a"]], released.fusion_of(config))
+    splits = open_in_all_processes(config)
     if len(splits.test) < size or 0 < len(splits.val) < size:
         found = f"{len(splits.val)} validation and {len(splits.test)} test recordings"
         advice = "use fewer processes, or larger val_fraction and test_fraction"
@@ -58,6 +103,12 @@ def train(
     if rank == 0:
         what = f"{splits.origin} data: {config.dataset}, {run_name(config)}, seed {config.seed}"
         print(what, flush=True)
+        for warning in splits.warnings:
+            print(f"warning: {warning}", flush=True)
+        if splits.skipped:
+            print(f"left out: {len(splits.skipped)} recordings, see {RECORD}", flush=True)
+        if (out_dir / "last.json").exists():
+            tell_changes(read_json(out_dir / "last.json"), config)
     result = safe_core.fit(
         config,
         splits.train,
@@ -69,15 +120,55 @@ def train(
         resume=resume,
         on_step=on_step,
         fusion=released.fusion_of(config),
+        identity=identity(config, splits),
     )
-    return write_record(out_dir, config, splits, result, made_by) if rank == 0 else {}
+    return write_record(out_dir, config, splits, result, commits) if rank == 0 else {}
+
+
+def check_same(record: dict, config: Config, folder: Path) -> None:
+    """ValueError if a record is of another configuration, other data or other behaviour."""
+    differing = other_fields(record, config)
+    splits = datasets.open_dataset(config, skipped=[])
+    if record["data"]["fingerprint"] != splits.fingerprint:
+        differing.append("data")
+    if record["sentences"] != sentences_fingerprint(splits.class_names, config):
+        differing.append("sentences")
+    differing += [f"version of {group}" for group in behaviour.outdated(record)]
+    if differing:
+        raise ValueError(
+            f"{folder}: holds a run that was made with another {', '.join(differing)}; choose "
+            "another folder, or move it away"
+        )
+
+
+def tell_changes(before: dict, config: Config) -> None:
+    """Prints what is another than when the run was begun, and which learning rates that changes.
+
+    before: the description of its last checkpoint.
+    """
+    for name in MAY_DIFFER:
+        old, new = before["config"].get(name, FIELDS[name].default), getattr(config, name)
+        if old != new:
+            print(f"resumed with {name}={new!r}, begun with {old!r}", flush=True)
+    planned = Config(**before["config"])
+    done = len(before["history"])
+    if planned.epochs != config.epochs:
+        rates = [
+            safe_core.learning_rate(min(done, c.epochs - 1), c.epochs, c) for c in (planned, config)
+        ]
+        print(
+            f"the schedule is another: about {rates[1]:.3g} after {done} epochs instead of "
+            f"{rates[0]:.3g}; a run of {config.epochs} epochs from the start would differ",
+            flush=True,
+        )
 
 
 def run(config: Config, *, out_dir: Path | None = None, resume: bool = False) -> None:
     """The run of the command line, in one process or under torchrun."""
-    _, _, size = safe_core.join_processes()
-    out_dir = out_dir or ROOT / "runs" / f"{config.dataset}-seed{config.seed}"
-    record = train(config, out_dir, resume=resume)
+    _, rank, size = safe_core.join_processes()
+    out_dir = out_dir or Place.of(config).working
+    told = how_far.Steps(config.batch_size) if rank == 0 else lambda *_: None
+    record = train(config, out_dir, resume=resume, on_step=told)
     if record:
         print(summary(record), f"\nin {out_dir}")
     if size > 1:
@@ -88,12 +179,14 @@ def run(config: Config, *, out_dir: Path | None = None, resume: bool = False) ->
 def draws(folder: Path, count: int) -> dict:
     """Test accuracy of the checkpoint in a run's folder over draws of its random test frames."""
     made_by = commit()  # now, whatever is edited while it tests
-    model, _ = released.load_model(folder / CHECKPOINT)
+    model, about = released.load_model(folder / CHECKPOINT)
     config = model.config
     if config.test_frames != "random":
         found = f"test_frames={config.test_frames!r} always draws the same"
         raise ValueError(f"{folder}: {found}; expected 'random'")
     splits = datasets.open_dataset(config)
+    if about["identity"]["data"] != splits.fingerprint:
+        raise ValueError(f"{folder}: trained on other data than those of its configuration now")
     device, _, _ = safe_core.join_processes()
     scores = released.evaluate(model.to(device), splits.test, draws=count)
     return {
@@ -110,14 +203,23 @@ def keep(folder: Path, *, checkpoint: bool = False) -> Path:
     """Copies a run's record and predictions to where committed ones lie; returns that place.
 
     With `checkpoint` also the chosen epoch's weights in half precision, which some notebooks read.
+    ValueError if another run's record lies there.
     """
-    record = json.loads((folder / RECORD).read_text())
-    place = Place.of(Config(**record["config"])).committed
+    record = read_record(folder)
+    config = Config(**record["config"])
+    place = Place.of(config).committed
     check_origin(record, place)
     if (place / RECORD).exists():
-        there = json.loads((place / RECORD).read_text())["data"]["fingerprint"]
-        if there != record["data"]["fingerprint"]:
-            raise ValueError(f"{place} holds a record of other data: move that away first")
+        there = read_record(place)
+        other = other_fields(there, config)
+        if there["sentences"] != record["sentences"]:
+            other.append("sentences")
+        if there["data"]["fingerprint"] != record["data"]["fingerprint"]:
+            other.append("data")
+        if other:
+            raise ValueError(
+                f"{place}: holds a record with another {', '.join(other)}; move that away first"
+            )
     place.mkdir(parents=True, exist_ok=True)
     for name in (PREDICTIONS, RECORD):  # the record last: where it is, the run is whole
         content = (folder / name).read_bytes()

@@ -13,8 +13,8 @@ import numpy as np
 
 import safe_core
 from safe_companion import ROOT, datasets, paper, runs
-from safe_companion.behaviour import outdated
-from safe_companion.records import RECORD, Place, all_runs, load_run, seeds_of
+from safe_companion.places import RECORD, Place, seeds_of
+from safe_companion.records import all_runs, load_run, read_json, read_record
 from safe_companion.released import RELEASED
 
 Rows = dict[str, dict]  # of a study: configuration fields
@@ -186,16 +186,12 @@ def study(
 def _folder(config: safe_core.Config, rerun: bool) -> Path:
     """Where a run's record lies, if there is one; with rerun it is trained if it is not there."""
     place = Place.of(config)
-    if not rerun:
-        return place.committed
-    if not (place.working / RECORD).exists():
+    if rerun:
         runs.train(config, place.working, resume=True)
-    elif changed := outdated(json.loads((place.working / RECORD).read_text())):
-        raise ValueError(
-            f"{place.working}: made by another version of {', '.join(changed)}; delete this folder "
-            "to have it trained again"
-        )
-    return place.working
+        return place.working
+    if config.data_root and Path(config.data_root).exists() and (place.committed / RECORD).exists():
+        runs.check_same(read_record(place.committed), config, place.committed)
+    return place.committed
 
 
 # ---------------------------------------------------------------- sweeps
@@ -223,7 +219,7 @@ def check_data(asked: dict[str, dict]) -> None:
 
 
 def _fingerprint(record: Path) -> str:
-    return json.loads(record.read_text())["data"]["fingerprint"]
+    return read_json(record)["data"]["fingerprint"]
 
 
 def expected_hours(asked: Iterable[dict]) -> float:

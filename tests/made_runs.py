@@ -39,12 +39,20 @@ def write_record(folder, *, fingerprint="f", seconds=60.0, top1=50.0, origin=Non
     origin_of_place, dataset, _, seed = folder.parts[-4:]
     record = {
         "config": {"seed": int(seed.removeprefix("seed")), "fusion": "paper", "dataset": dataset},
-        "data": {"fingerprint": fingerprint, "origin": origin or origin_of_place},
+        "data": {
+            "fingerprint": fingerprint,
+            "origin": origin or origin_of_place,
+            **{"train": 2, "val": 2, "test": 2},
+        },
         "behaviour": {},
+        "sentences": None,
         "commit": "c",
         "seconds": seconds,
-        "test": {"top1": top1},
+        "history": [{"epoch": 1}],
+        "best_epoch": 1,
+        "test": {"top1": top1, "top5": 90.0},
     }
     folder.mkdir(parents=True)
     (folder / "record.json").write_text(json.dumps(record))
-    (folder / "predictions.csv").write_text("name,label,p,correct\na,0,0.9,True\nb,1,0.2,False\n")
+    table = "name,label,p,correct,class1,p1\na,0,0.9,True,0,0.9\nb,1,0.2,False,0,0.8\n"
+    (folder / "predictions.csv").write_text(table)

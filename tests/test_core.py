@@ -10,7 +10,7 @@ from tiny import NAMES, SENTENCES, Clips, batch_of, model_of, small
 from torch.nn import functional as F
 
 import safe_core
-from safe_companion import released
+from safe_companion import released, towers
 from safe_core import SAFE, Config, configure
 
 
@@ -42,15 +42,32 @@ def test_origin_is_what_the_data_root_says():
 @pytest.mark.parametrize(
     ("fields", "words"),
     [
-        (dict(vision_tower="swin"), ["vision_tower", "'swin'", "clip, vit, resnet"]),
-        (dict(modality="depth"), ["modality", "both, rgb, event"]),
-        (dict(dataset="nmnist"), ["dataset", "hardvs, pokerevent, folder"]),
-        (dict(epoch=3), ["unknown configuration field epoch", "--help"]),
+        (dict(vision_tower="swin"), ["vision_tower='swin'", "'clip', 'vit' or 'resnet'"]),
+        (dict(modality="depth"), ["modality", "'both', 'rgb' or 'event'"]),
+        (dict(modality=["rgb"]), ["modality", "'both', 'rgb' or 'event'"]),
+        (dict(dataset="nmnist"), ["dataset", "'hardvs', 'pokerevent' or 'folder'"]),
+        (dict(epoch=3), ["unknown configuration field epoch: epochs?"]),
+        (dict(xyz=3), ["unknown configuration field xyz", "--help"]),
         (dict(preset="big"), ["preset='big'", "paper, sample"]),
-        (dict(val_fraction=1.5), ["val_fraction=1.5", "between 0 and 1"]),
-        (dict(train_fraction=-0.1), ["train_fraction=-0.1", "between 0 and 1"]),
-        (dict(test_fraction=2.0), ["test_fraction=2.0", "between 0 and 1"]),
-        (dict(sensor_size="346,260"), ["sensor_size='346,260'", "346x260"]),
+        (dict(val_fraction=1.5), ["val_fraction=1.5", "less than or equal to 1"]),
+        (dict(train_fraction=-0.1), ["train_fraction=-0.1", "greater than or equal to 0"]),
+        (dict(sensor_size="346,260"), ["sensor_size='346,260'", "x"]),
+        (dict(sensor_size="0x260"), ["sensor_size='0x260'"]),
+        (dict(use_cross_attention="false"), ["use_cross_attention='false'", "boolean"]),
+        (dict(use_text=1), ["use_text=1", "boolean"]),
+        (dict(frames=0), ["frames=0", "greater than or equal to 1"]),
+        (dict(frames=True), ["frames=True", "integer"]),
+        (dict(frames=2.5), ["frames=2.5", "integer"]),
+        (dict(epochs="3"), ["epochs='3'", "integer"]),
+        (dict(layers=-1), ["layers=-1", "greater than"]),
+        (dict(readout_tokens=0), ["readout_tokens=0", "greater than"]),
+        (dict(clip_norm=-1.0), ["clip_norm=-1.0", "greater than 0"]),
+        (dict(learning_rate=float("nan")), ["learning_rate=nan"]),
+        (dict(learning_rate="1e-3"), ["learning_rate='1e-3'", "number"]),
+        (dict(width=97), ["heads=3", "divisor of width=97"]),
+        (dict(prompt=7), ["prompt=7", "string"]),
+        (dict(clip_model="hf-hub:someone/something"), ["clip_model='hf-hub:someone/something'"]),
+        (dict(resnet_model="hf_hub:someone/something"), ["resnet_model='hf_hub:someone"]),
     ],
 )
 def test_wrong_configuration_names_what_was_expected(fields, words):
@@ -281,15 +298,17 @@ def test_weights_that_cannot_be_fetched_are_named_with_the_way_out(monkeypatch):
 
 
 def test_an_absent_tower_is_named():
-    with pytest.raises(FileNotFoundError, match="weights/huge.json: no such tower"):
+    with pytest.raises(OSError, match="no weights None of weights/huge.json.*not found"):
         SAFE(small(clip_model="weights/huge.json"), SENTENCES)
+    with pytest.raises(FileNotFoundError, match="weights/huge.json: no such tower"):
+        towers.build("weights/huge.json", pretrained=True)
 
 
 # ------------------------------------------------------------------------------- text tower
 def test_frozen_text_features_are_what_the_tower_gives():
     live = model_of(small(freeze_text=False))
     frozen = model_of(small(freeze_text=True))
-    torch.testing.assert_close(frozen.text_features, live.text(torch.arange(3)))
+    torch.testing.assert_close(frozen.text_features, live.text([0, 1, 2]))
     assert frozen.text is None and not any("text." in name for name in frozen.state_dict())
 
 
@@ -304,7 +323,7 @@ def test_context_vectors_stand_between_the_start_and_the_sentence():
     tower = model.text
     seen = []
     tower.transformer.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0]))
-    tower(torch.arange(3))
+    tower([0, 1, 2])
     embedded = tower.token_embedding(tower.tokens)
     position = tower.positional_embedding
     torch.testing.assert_close(seen[0][:, 0], embedded[:, 0] + position[0])
@@ -318,8 +337,8 @@ def test_cutting_text_positions_changes_nothing():
     tower = safe_core.TextTower(clip, tokenizer, sentences, context=0)
     assert tower.tokens.shape[1] < 20
     expected = clip.encode_text(tokenizer(sentences))
-    torch.testing.assert_close(tower(torch.arange(120)), expected, atol=1e-5, rtol=1e-4)
-    some = torch.tensor([99, 3, 3, 40])
+    torch.testing.assert_close(tower(list(range(120))), expected, atol=1e-5, rtol=1e-4)
+    some = [99, 3, 3, 40]
     torch.testing.assert_close(tower(some), expected[some], atol=1e-5, rtol=1e-4)
 
 
@@ -339,7 +358,7 @@ def test_sentence_beyond_the_context_is_refused():
 def test_several_sentences_are_averaged_in_evaluation_and_drawn_in_training():
     sentences = [["wave", "a waving hand", "someone waves"], ["bow"], ["jump", "a jump"]]
     model = SAFE(small(freeze_text=False), sentences)
-    each = model.word_embed(model.text(torch.arange(6))).detach()
+    each = model.word_embed(model.text(list(range(6)))).detach()
     averaged = model.eval().text_tokens().detach()
     expected = torch.stack([each[:3].mean(0), each[3], each[4:].mean(0)])
     torch.testing.assert_close(averaged, expected)

@@ -3,6 +3,7 @@
 import csv
 import hashlib
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -30,8 +31,19 @@ def config_of(root, **fields):
     return Config(data_root=None if root is None else str(root), **fields)
 
 
-def open_root(root, **fields):
-    return open_dataset(config_of(root, **fields))
+@pytest.fixture(autouse=True)
+def cache(tmp_path_factory, monkeypatch):
+    """Facts of recordings are kept apart from the user's."""
+    monkeypatch.setenv("SAFE_CACHE", str(tmp_path_factory.mktemp("cache")))
+
+
+def open_root(root, *, skipped=None, **fields):
+    return open_dataset(config_of(root, **fields), skipped=skipped)
+
+
+def open_listed(root, **fields):
+    """Of a root whose lists name more than there is: nothing is looked at."""
+    return open_root(root, skipped=[], **fields)
 
 
 def labelled(clips):
@@ -50,7 +62,18 @@ def test_lists_are_parsed_from_the_right(tmp_path):
     assert lists.read_list(path) == [("action_001/dvSave (2)", 54, 0), ("Sea hare/a b", 7, 12)]
 
 
-@pytest.mark.parametrize("line", ["action_001/a 5", "action_001/a x 0", "action_001/a 5 -1"])
+@pytest.mark.parametrize(
+    "line",
+    [
+        "action_001/a 5",
+        "action_001/a x 0",
+        "action_001/a 5 -1",
+        f"action_001/a 5 {'9' * 5000}",
+        f"action_001/{'a' * 300} 5 0",
+        "action_001/\0 5 0",
+        "action_001/a 5 \u0663",
+    ],
+)
 def test_a_line_that_is_none_of_a_list_is_named(tmp_path, line):
     path = tmp_path / "train_label.txt"
     path.write_text(f"action_001/a 5 0\n{line}\n")
@@ -70,10 +93,40 @@ def test_class_names_come_from_the_root_before_the_published_list(tmp_path):
 
 
 def test_sub_folders_are_the_classes_of_a_folder(tmp_path):
-    for name in ("b", "a c", ".hidden"):
+    for name in ("b", "a c", ".hidden", "__MACOSX", "emptied"):
         (tmp_path / name).mkdir()
+    for file in ("b/1.npz", "a c/1.NPZ", ".hidden/1.npz", "__MACOSX/1.npz", "emptied/.DS_Store"):
+        (tmp_path / file).write_bytes(b"")
     (tmp_path / "notes").write_text("no folder")
     assert class_names("folder", str(tmp_path)) == ["a c", "b"]
+
+
+@pytest.mark.parametrize(
+    "content", ["\ufeffWave\nBow\n\n", "Wave\r\nBow\r\n", "\n Wave \n\nBow", "Wave\rBow"]
+)
+def test_blank_lines_marks_and_foreign_line_ends_are_no_part_of_a_class_name(tmp_path, content):
+    (tmp_path / "classes.txt").write_bytes(content.encode())
+    assert class_names("hardvs", tmp_path) == ["Wave", "Bow"]
+
+
+@pytest.mark.parametrize("file", ["classes.txt", "train_label.txt", "test_label.txt"])
+@pytest.mark.parametrize("encoding", ["latin-1", "utf-16"])
+def test_a_file_in_another_encoding_is_named(tmp_path, file, encoding):
+    root = listed_root(tmp_path)
+    (root / file).write_bytes("Grüße/a 5 0\n".encode(encoding))
+    with pytest.raises(ValueError, match=f"{file}: found bytes that are no UTF-8.*Save it"):
+        open_listed(root)
+
+
+def test_a_class_file_without_a_name_is_named(tmp_path):
+    (tmp_path / "classes.txt").write_text("\n \n")
+    with pytest.raises(ValueError, match="classes.txt: found no class name"):
+        class_names("hardvs", tmp_path)
+
+
+def test_two_classes_may_share_a_name(tmp_path):
+    (tmp_path / "classes.txt").write_text("whale\nwhale\n")
+    assert class_names("pokerevent", tmp_path) == ["whale", "whale"]
 
 
 def test_class_names_of_the_sample_need_no_sample(monkeypatch):
@@ -93,7 +146,7 @@ def test_every_data_set_that_can_be_chosen_has_title_source_and_prompt():
 
 
 def test_splits_are_stratified_and_hold_every_recording_once(tmp_path):
-    splits = open_root(listed_root(tmp_path), val_fraction=0.2)
+    splits = open_listed(listed_root(tmp_path), val_fraction=0.2)
     train, val, test = labelled(splits.train), labelled(splits.val), labelled(splits.test)
     assert sorted(val.values()) == [0, 0, 1, 1] and sorted(train.values()) == [0] * 8 + [1] * 8
     assert not train.keys() & val.keys()
@@ -104,22 +157,22 @@ def test_splits_are_stratified_and_hold_every_recording_once(tmp_path):
 
 @pytest.mark.parametrize("share, per_class", [(0, 0), (0.01, 1), (0.2, 2), (0.5, 5), (1, 9)])
 def test_val_fraction_holds_out_its_share_and_leaves_one_for_training(tmp_path, share, per_class):
-    splits = open_root(listed_root(tmp_path), val_fraction=share)
+    splits = open_listed(listed_root(tmp_path), val_fraction=share)
     assert list(labelled(splits.val).values()).count(0) == per_class
     assert len(splits.val) == 2 * per_class and len(splits.train) == 2 * (10 - per_class)
 
 
 def test_the_seed_decides_the_split(tmp_path):
     root = listed_root(tmp_path)
-    first = open_root(root, val_fraction=0.2)
-    assert open_root(root, val_fraction=0.2).val.names == first.val.names
-    assert open_root(root, val_fraction=0.2, seed=1).val.names != first.val.names
-    few = open_root(root, train_fraction=0.3).train.names
-    assert open_root(root, train_fraction=0.3, seed=1).train.names != few
+    first = open_listed(root, val_fraction=0.2)
+    assert open_listed(root, val_fraction=0.2).val.names == first.val.names
+    assert open_listed(root, val_fraction=0.2, seed=1).val.names != first.val.names
+    few = open_listed(root, train_fraction=0.3).train.names
+    assert open_listed(root, train_fraction=0.3, seed=1).train.names != few
 
 
 def test_classes_are_drawn_on_their_own(tmp_path):
-    held_out = open_root(listed_root(tmp_path, per_class=30), val_fraction=0.2).val.names
+    held_out = open_listed(listed_root(tmp_path, per_class=30), val_fraction=0.2).val.names
     numbers = [
         {name.split()[1] for name in held_out if name.startswith(label)} for label in ("0", "1")
     ]
@@ -129,7 +182,7 @@ def test_classes_are_drawn_on_their_own(tmp_path):
 def test_smaller_training_sets_lie_within_larger_ones(tmp_path):
     root = listed_root(tmp_path)
     whole, half, quarter, least = (
-        open_root(root, val_fraction=0.2, train_fraction=share) for share in (1, 0.5, 0.25, 0.01)
+        open_listed(root, val_fraction=0.2, train_fraction=share) for share in (1, 0.5, 0.25, 0.01)
     )
     sizes = [len(splits.train) for splits in (whole, half, quarter, least)]
     assert sizes == [16, 8, 4, 2]
@@ -143,7 +196,9 @@ def test_smaller_training_sets_lie_within_larger_ones(tmp_path):
 def folder_root(root, per_class=10):
     for name in ("b", "a"):
         for i in range(per_class):
-            save_npz(root / name / f"{i}.npz", random_events(60 + i, (30 - i, 20), seed=i))
+            stream = random_events(60 + i, (30 - i, 20), seed=i)
+            stream[0]["x"], stream[0]["y"] = 29, 19  # all of one sensor
+            save_npz(root / name / f"{i}.npz", stream)
     return root
 
 
@@ -187,8 +242,34 @@ def test_a_file_and_a_folder_of_the_same_name_are_one_recording(tmp_path):
 
 def test_a_folder_without_recordings_is_named(tmp_path):
     (tmp_path / "a").mkdir()
-    with pytest.raises(FileNotFoundError, match="found 0 recordings in 1 class folders"):
+    with pytest.raises(FileNotFoundError, match="found 0 recordings in 0 class folders.*no files"):
         open_root(tmp_path, **FOLDER)
+
+
+def test_a_folder_of_what_cannot_be_read_says_what_is_there_and_what_can_be_read(tmp_path):
+    for name in ("a/1.mp4", "a/2.MP4", "b/1.bag"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"")
+    found = (
+        r"found 0 recordings.*There are 2 .mp4 \(a/1.mp4\), 1 .bag \(b/1.bag\).*read: .aedat4, .npz"
+    )
+    with pytest.raises(FileNotFoundError, match=found):
+        open_root(tmp_path, **FOLDER)
+
+
+def test_class_folders_one_level_too_deep_are_no_recordings(tmp_path):
+    for split in ("train", "test"):
+        folder_root(tmp_path / split, per_class=2)
+    found = r"found 0 recordings in 0 class folders.*There are 8 .npz \(test/a/0.npz\)"
+    with pytest.raises(FileNotFoundError, match=found):
+        open_root(tmp_path, **FOLDER)
+
+
+def test_a_class_file_that_names_no_folder_is_an_error(tmp_path):
+    root = folder_root(tmp_path, per_class=2)
+    (root / "classes.txt").write_text("a\nc\n")
+    with pytest.raises(FileNotFoundError, match="/c: looked for the folder of class 1, found none"):
+        open_root(root, **FOLDER)
 
 
 # ---------------------------------------------------------------- what each split draws
@@ -266,7 +347,7 @@ def test_random_test_frames_are_drawn_as_in_training_without_augmentation(
 def test_configuration_reaches_every_split(tmp_path):
     root = listed_root(tmp_path)
     fields = {"modality": "event", "frames": 2, "image_size": 20, "event_representation": "counts"}
-    splits = open_root(root, **fields)
+    splits = open_listed(root, **fields)
     assert splits.test[0]["event"].shape == (2, 3, 20, 20) and "rgb" not in splits.test[0]
     for clips in (splits.train, splits.val, splits.test):
         assert clips.config == config_of(root, **fields)
@@ -290,14 +371,14 @@ def test_npz_recordings_of_a_folder_share_the_extent_of_those_for_training(tmp_p
     write_lists(root, *lists_of)
     save_npz(root / "a/1.npz", random_events(500, (28, 9), seed=1))
     save_npz(root / "b/2.npz", random_events(500, (15, 19), seed=2))
-    splits = open_root(root, val_fraction=0, **FOLDER)
-    assert splits.sensor_size == (
-        28,
-        19,
-    )  # of all for training; the wider test recording has no say
-    assert splits.train.recording(1).size == (28, 19)
+    splits = open_root(root, val_fraction=0, repair_events=True, **FOLDER)
+    # of all for training; the wider test recording has no say
+    assert splits.sensor_size == splits.train.recording(1).size == (28, 19)
+    with pytest.raises(RecordingError, match="a/0.npz.*inside the sensor of 28x19 pixels"):
+        open_root(root, val_fraction=0, **FOLDER)
     (root / "a/1.npz").write_bytes(b"cut off")
-    assert open_root(root, val_fraction=0, **FOLDER).sensor_size == (15, 19)
+    fields = {"repair_events": True, "on_bad_recording": "skip", "val_fraction": 0}
+    assert open_root(root, **fields, **FOLDER).sensor_size == (15, 19)
 
 
 def test_frames_beside_the_events_give_a_folder_its_size(tmp_path):
@@ -310,7 +391,7 @@ def test_frames_beside_the_events_give_a_folder_its_size(tmp_path):
 
 
 def test_recordings_of_a_published_data_set_say_their_own_size(tmp_path):
-    splits = open_root(listed_root(tmp_path))
+    splits = open_listed(listed_root(tmp_path))
     assert splits.sensor_size is None and splits.test.recording(0).size == (8, 6)
 
 
@@ -329,7 +410,7 @@ def test_fingerprint_is_that_of_class_names_and_lists(tmp_path):
 
 
 def test_facts_fit_into_a_run_record(tmp_path):
-    facts = open_root(listed_root(tmp_path), val_fraction=0.2).facts
+    facts = open_listed(listed_root(tmp_path), val_fraction=0.2).facts
     assert json.loads(json.dumps(facts)) == facts and facts["origin"] == "real"
     assert (facts["train"], facts["val"], facts["test"]) == (16, 4, 4)
     assert str(tmp_path) not in str(facts)
@@ -337,9 +418,9 @@ def test_facts_fit_into_a_run_record(tmp_path):
 
 def test_a_generated_sample_opened_by_its_path_stays_one(tmp_path):
     root = listed_root(tmp_path)
-    assert open_root(root).origin == "real"
+    assert open_listed(root).origin == "real"
     (root / "ground_truth.csv").write_text("sample\n")
-    assert open_root(root).origin == "sample"
+    assert open_listed(root).origin == "sample"
 
 
 def test_the_default_sample_lies_in_the_cache(tmp_path, monkeypatch):
@@ -348,7 +429,9 @@ def test_the_default_sample_lies_in_the_cache(tmp_path, monkeypatch):
     def make_sample(dataset, root, **sizes):
         made.append((dataset, root, sizes))
         if not root.exists():
-            listed_root(root)
+            make_root(root)
+            for folder in root.glob("action_*/*"):
+                save_images(folder / f"{folder.name}_dvs", gray_frames(5))
         return root
 
     def fingerprint(dataset, **sizes):
@@ -398,7 +481,8 @@ def test_ground_truth_has_one_row_for_each_name_in_order(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "dataset, source", [("hardvs", "Event-AHU/HARDVS"), ("pokerevent", "Event-AHU/SAFE")]
+    "dataset, source",
+    [("hardvs", "Event-AHU/HARDVS"), ("pokerevent", "Event-AHU/SAFE_LargeVLM.*SSTFormer")],
 )
 def test_a_wrong_root_is_an_error_not_the_sample(tmp_path, dataset, source):
     with pytest.raises(FileNotFoundError, match=f"no such folder.*{source}"):
@@ -425,6 +509,16 @@ def test_labels_without_a_class_are_named(tmp_path):
         open_root(root)
 
 
+def test_labels_counted_from_1_are_named_as_such(tmp_path):
+    root = listed_root(tmp_path)
+    for split in ("train", "test"):
+        items = lists.read_list(root / f"{split}_label.txt")
+        lines = [f"{name} {frames} {label + 1}\n" for name, frames, label in items]
+        (root / f"{split}_label.txt").write_text("".join(lines))
+    with pytest.raises(ValueError, match="labels 1 to 2, counted from 1.*Subtract 1"):
+        open_root(root)
+
+
 def test_an_empty_list_is_named(tmp_path):
     root = listed_root(tmp_path)
     (root / "test_label.txt").write_text("\n")
@@ -442,14 +536,22 @@ def test_bad_recordings_stop_or_are_skipped_with_a_reason(tmp_path):
         image.unlink()
     tested = "action_002/test (1)"
     (root / tested / "test (1).npz").write_bytes(b"")
-    train = open_root(root, val_fraction=0).train
-    for sample, message in (
-        (lost, "no recording"),
-        (broken, "no complete npz"),
-        (short, "recording has 2 frames, 3 asked for"),
+    with pytest.raises(RecordingError, match=r"found 1 of 16 .*\(1 empty\).*Nothing was opened"):
+        open_root(root, val_fraction=0)
+    (root / "away.npz").rename(root / lost / "train (1).npz")
+    with pytest.raises(RecordingError) as refusal:
+        open_root(root, val_fraction=0)
+    message = str(refusal.value)
+    for found in (
+        "found 4 of 16 recordings",
+        "on_bad_recording='skip'",
+        "train (2).npz: found no complete npz",
+        "train (1): found no RGB frames",
+        "recording has 2 frames, 3 asked for",
+        "test (1).npz: found no complete npz",
     ):
-        with pytest.raises(RecordingError, match=message):
-            train[train.names.index(sample)]
+        assert found in message
+    (root / lost / "train (1).npz").rename(root / "away.npz")
     splits = open_root(root, val_fraction=0, on_bad_recording="skip")
     assert [sample for sample, _ in splits.skipped] == [lost, broken, short, tested]
     assert "expected" in splits.skipped[0][1] and len(splits.facts["skipped"]) == 4
@@ -460,12 +562,12 @@ def test_bad_recordings_stop_or_are_skipped_with_a_reason(tmp_path):
 
 def test_check_lists_every_bad_recording(tmp_path, capsys):
     root = make_root(tmp_path, per_class=2)
-    assert datasets.check(root, "hardvs") == 0
+    assert datasets.check(config_of(root)) == 0
     out = capsys.readouterr().out
     assert "train: 4 recordings, 0 with problems" in out and "problems: none" in out
     save_npz(root / "action_001/test (0)/test (0).npz", random_events(0))
     (root / "action_002/test (1)/test (1)_aps/00000002.png").write_bytes(b"no image")
-    assert datasets.check(root, "hardvs") == 1
+    assert datasets.check(config_of(root)) == 1
     out = capsys.readouterr().out
     assert "test: 4 recordings, 2 with problems" in out
     assert "problems: 1 empty, 1 unreadable" in out
@@ -473,8 +575,19 @@ def test_check_lists_every_bad_recording(tmp_path, capsys):
 
 
 def test_check_of_a_wrong_root_says_so(tmp_path, capsys):
-    assert datasets.check(tmp_path / "absent", "hardvs") == 1
+    assert datasets.check(config_of(tmp_path / "absent")) == 1
     assert "no such folder" in capsys.readouterr().out
+
+
+def test_a_generated_sample_with_a_class_deleted_is_not_opened(tiny_sample, tmp_path, monkeypatch):
+    for dataset in ("hardvs", "pokerevent"):
+        root = tmp_path / dataset
+        shutil.copytree(tiny_sample(dataset), root)
+        monkeypatch.setattr(datasets, "_sample_root", lambda config, root=root: (root, "mark"))
+        assert len(open_root(None, dataset=dataset).test) > 20
+        shutil.rmtree(sorted(path for path in root.iterdir() if path.is_dir())[3])
+        with pytest.raises(FileNotFoundError, match="sample whole, not .*/.*Delete this folder"):
+            open_root(None, dataset=dataset)
 
 
 def test_real_nmnist_folder(real_data):
@@ -487,86 +600,3 @@ def test_real_nmnist_folder(real_data):
     clip = splits.test[0]
     assert "rgb" not in clip and clip["event"].shape == (3, 3, 34, 34)
     assert all((image.amin(0) < 255).sum() > 50 for image in clip["event"])
-
-
-# ---------------------------------------------------------------- prompts
-
-
-def sentences(names, **fields):
-    return prompts.prompt_sentences(names, Config(**({"dataset": "hardvs"} | fields)))
-
-
-def test_prompts_follow_the_data_set_or_the_template():
-    assert sentences(["Wave"]) == [["The action of the human is Wave"]]
-    assert sentences(["7"], dataset="pokerevent") == [["The content of the playing card is 7"]]
-    assert sentences(["cat"], dataset="folder") == [["A photo of a cat"]]
-    assert sentences(["a {0}", "b"], prompt="{}, {x}") == [["a {0}, {x}"], ["b, {x}"]]
-
-
-@pytest.mark.parametrize("template", ["", "a photo of a cat", "a {0}"])
-def test_a_template_without_a_place_for_the_name_is_refused(template):
-    with pytest.raises(ValueError, match=r"prompt=.*expected a sentence with \{\}"):
-        sentences(["cat"], prompt=template)
-
-
-def test_no_two_classes_share_a_sentence():
-    names = ["Whale", "Cat", "whale", "WHALE 1"]
-    assert sentences(names, prompt="{}") == [["Whale 2"], ["Cat"], ["whale 3"], ["WHALE 1"]]
-    released = sentences(names[:3], prompt="{}", distinct_names=False)
-    assert released == [["Whale"], ["Cat"], ["whale"]]
-    names = class_names("pokerevent", "nowhere")
-    of_cards = [sentence for entry in sentences(names, dataset="pokerevent") for sentence in entry]
-    assert len({sentence.casefold() for sentence in of_cards}) == len(names) == 114
-    numbered = [
-        sentence.endswith((" 1", " 2")) and not name.isdecimal()
-        for name, sentence in zip(names, of_cards, strict=True)
-    ]
-    assert sum(numbered) == 14
-
-
-def test_a_prompt_file_gives_every_class_its_sentences(tmp_path):
-    path = tmp_path / "prompts.json"
-    path.write_text(json.dumps([["a man waves", "ein Mann winkt"], ["squat"]]), encoding="utf-8")
-    expected = [["a man waves", "ein Mann winkt"], ["squat"]]
-    assert sentences(["Wave", "Squat"], prompt_file=str(path)) == expected
-    path.write_text(
-        '{"squat 1": ["a squat"], "squat 2": ["deeper"], "Wave": ["waving"], "Bow": ["x"]}'
-    )
-    found = sentences(["Wave", "squat", "squat"], prompt_file=str(path))
-    assert found == [["waving"], ["a squat"], ["deeper"]]
-    assert sentences(["squat", "Wave"], prompt_file=str(path)) == [["a squat"], ["waving"]]
-
-
-def test_a_prompt_file_of_the_project_is_found_from_any_folder(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(prompts, "ROOT", tmp_path / "project")
-    (tmp_path / "project").mkdir()
-    (tmp_path / "project/words.json").write_text('[["x"]]')
-    assert sentences(["Wave"], prompt_file="words.json") == [["x"]]
-
-
-@pytest.mark.parametrize(
-    "content, found",
-    [
-        ("[[", "no readable JSON"),
-        ('{"Wave": ["x"]}', r"None for class 1 \(Squat\)"),
-        ("3", "a int"),
-        ("null", "a NoneType"),
-        ('[["x"]]', "1 entries"),
-        ('[["x"], []]', r"\[\] for class 1 \(Squat\)"),
-        ('["x", "y"]', "'x' for class 0"),
-        ('[["x"], ["y", 3]]', ".*for class 1"),
-        ('[["x"], [" "]]', ".*for class 1"),
-    ],
-)
-def test_a_prompt_file_that_does_not_fit_is_named(tmp_path, content, found):
-    path = tmp_path / "prompts.json"
-    path.write_text(content)
-    message = f"prompts.json: found {found}.*expected a non-empty list.*of 2 classes"
-    with pytest.raises(ValueError, match=message):
-        sentences(["Wave", "Squat"], prompt_file=str(path))
-
-
-def test_an_absent_prompt_file_is_named(tmp_path):
-    with pytest.raises(ValueError, match="absent.json: found no readable JSON"):
-        sentences(["Wave"], prompt_file=str(tmp_path / "absent.json"))

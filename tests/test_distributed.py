@@ -35,14 +35,15 @@ def one_of_two(rank, folder):
     F.cross_entropy(wrapped(rgb, event), labels).backward()
     gradients = {name: p.grad for name, p in model.named_parameters()}
     log_probs = predict(model, Clips(7), small())  # 7 clips: nobody is counted twice
-    answers = run_fit(folder / "run", TWO_EPOCHS)["log_probs"]
-    torch.save((gradients, log_probs, answers), folder / f"{rank}.pt")
+    result = run_fit(folder / "run", TWO_EPOCHS)
+    losses = [row["train_loss"] for row in result["history"]]
+    torch.save((gradients, log_probs, result["log_probs"], losses), folder / f"{rank}.pt")
     dist.destroy_process_group()
 
 
 @pytest.fixture(scope="module")
 def two(tmp_path_factory):
-    """[(gradients, log-probabilities, answers of a run)] of two processes that worked together."""
+    """[(gradients, log-probabilities, answers of a run, its losses)] of two processes."""
     folder = tmp_path_factory.mktemp("two")
     mp.spawn(one_of_two, args=(folder,), nprocs=2)
     return [torch.load(folder / f"{rank}.pt", weights_only=True) for rank in (0, 1)]
@@ -59,15 +60,17 @@ def test_two_processes_give_the_single_process_gradient(two):
 
 def test_two_processes_evaluate_every_clip_once(two):
     expected = predict(model_of(small(freeze_text=False)), Clips(7), small())
-    for _, log_probs, _ in two:
+    for _, log_probs, *_ in two:
         torch.testing.assert_close(log_probs, expected, atol=1e-5, rtol=1e-4)
 
 
 def test_a_run_of_two_processes_is_that_of_one(two, tmp_path):
     """Both see the same batches, halved: only averaged gradients lead to the same model."""
-    alone = run_fit(tmp_path, TWO_EPOCHS)["log_probs"]
-    for *_, answers in two:
-        torch.testing.assert_close(answers, alone, atol=2e-3, rtol=0)
+    alone = run_fit(tmp_path, TWO_EPOCHS)
+    for _, _, answers, losses in two:
+        torch.testing.assert_close(answers, alone["log_probs"], atol=2e-3, rtol=0)
+        expected = [row["train_loss"] for row in alone["history"]]
+        assert losses == pytest.approx(expected, abs=1e-4)  # of all clips, in both processes
 
 
 def test_torchrun_trains_on_the_sample_and_resumes(tmp_path):

@@ -1,6 +1,8 @@
 """Training, choice of the epoch, resume, checkpoints: what `safe_core.fit` promises."""
 
+import contextlib
 import json
+import os
 import pickle
 from pathlib import Path
 
@@ -261,9 +263,56 @@ def test_resume_of_a_finished_run_gives_its_answers_again(tmp_path):
 
 def test_resume_with_another_configuration_is_refused(tmp_path):
     run_fit(tmp_path, small(epochs=1))
-    with pytest.raises(ValueError, match="another epochs, weight_decay; resume"):
-        run_fit(tmp_path, small(epochs=2, weight_decay=0.1), resume=True)
-    run_fit(tmp_path, small(epochs=1, workers=1), resume=True)
+    with pytest.raises(ValueError, match="another dropout, weight_decay; resume"):
+        run_fit(tmp_path, small(epochs=2, weight_decay=0.1, dropout=0.3), resume=True)
+    other = {"sentences": [["a"], ["b"], ["c"]], "class_names": ["x", "y", "z"]}
+    for name, value in other.items():
+        with pytest.raises(ValueError, match=f"another {name}; resume"):
+            run_fit(tmp_path, small(epochs=1), resume=True, **{name: value})
+
+
+def test_resume_with_other_data_or_another_version_is_refused(tmp_path):
+    made_with = {"data": "1f", "behaviour": {"clips": 1, "model": 1}}
+    run_fit(tmp_path, small(epochs=1), identity=made_with)
+    for name, value in {"data": "2f", "behaviour": {"clips": 2, "model": 1}}.items():
+        with pytest.raises(ValueError, match=f"another {name}; resume"):
+            run_fit(tmp_path, small(epochs=2), resume=True, identity=made_with | {name: value})
+    run_fit(tmp_path, small(epochs=2), resume=True, identity=made_with)
+    assert load_checkpoint(tmp_path / "last.safetensors")[1]["identity"] == made_with
+
+
+def test_what_does_not_decide_a_run_may_be_another_when_it_is_resumed(tmp_path):
+    run_fit(tmp_path, small(epochs=1))
+    moved = dict(data_root="/there", workers=1, on_bad_recording="skip", sensor_size="34x34")
+    assert len(run_fit(tmp_path, small(epochs=2, **moved), resume=True)["history"]) == 2
+    with pytest.raises(ValueError, match="2 of 1 epochs are done"):
+        run_fit(tmp_path, small(epochs=1), resume=True)
+
+
+@pytest.mark.parametrize("killed_at", range(4, 11))
+def test_best_and_last_agree_whenever_a_run_is_killed(tmp_path, monkeypatch, killed_at):
+    """Killed at each write of three epochs, the first two of which are better than any before.
+
+    The epoch after the kill is another one than it would have been, as on another number of
+    processes.
+    """
+    original, writes = safe_core.write_atomically, []
+
+    def write(path, how):
+        if len(writes) == killed_at:
+            raise Killed
+        writes.append(path.name)
+        original(path, how)
+
+    with monkeypatch.context() as patch, contextlib.suppress(Killed):
+        scripted(patch, [40.0, 60.0, 50.0], chooser_length=5)
+        patch.setattr(safe_core, "write_atomically", write)
+        run_fit(tmp_path)
+    scripted(monkeypatch, [10.0] * 3, chooser_length=5)
+    result = run_fit(tmp_path, resume=True)
+    about = json.loads((tmp_path / "best.json").read_text())
+    assert len(about["history"]) == result["best_epoch"]
+    assert about["history"] == result["history"][: result["best_epoch"]]
 
 
 def test_a_run_is_never_overwritten(tmp_path):
@@ -339,10 +388,60 @@ def test_truncated_checkpoint_is_refused(trained, tmp_path):
         load_checkpoint(tmp_path / "cut.safetensors")
 
 
-def test_class_count_must_agree(trained):
-    assert load_model(trained / "best.safetensors", num_classes=3)
-    with pytest.raises(ValueError, match="trained for 3 classes, the data have 24"):
-        load_model(trained / "best.safetensors", num_classes=24)
+def test_a_model_knows_its_classes(trained):
+    model, about = load_model(trained / "best.safetensors")
+    assert model.about["class_names"] == NAMES and model.about is about
+
+
+def damaged(trained, path, **changes):
+    """A checkpoint whose description or configuration is changed."""
+    tensors, about = load_checkpoint(trained / "best.safetensors")
+    for name, value in changes.items():
+        (about if name in about else about["config"])[name] = value
+    safe_core.save_checkpoint(path, tensors, about)
+
+
+DAMAGE = [
+    dict(config=None),
+    dict(config={}),
+    dict(config={"fraems": 3}),
+    dict(sentences=None),
+    dict(sentences=[]),
+    dict(sentences=[["a"]]),
+    dict(sentences=[[1], [2], [3]]),
+    dict(class_names=None),
+    dict(width=96_000),
+    dict(width=24),
+    dict(layers=4000),
+    dict(layers=2),
+    dict(readout_tokens=4096),
+    dict(frames=5),
+    dict(frames="2"),
+    dict(use_text="no"),
+    dict(image_size=4096),
+    dict(clip_model="weights/none.json"),
+    dict(clip_model="hf-hub:someone/something"),
+    dict(vision_tower="resnet"),
+    dict(modality="rgb"),
+]
+
+
+@pytest.mark.parametrize("changes", DAMAGE, ids=str)
+def test_a_damaged_description_is_one_named_error(trained, tmp_path, changes, monkeypatch):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "0")
+    damaged(trained, tmp_path / "odd.safetensors", **changes)
+    with pytest.raises(ValueError, match="odd.safetensors: not a model that this code builds"):
+        load_model(tmp_path / "odd.safetensors")
+
+
+def test_files_follow_the_umask(tmp_path):
+    before = os.umask(0o027)
+    try:
+        safe_core.save_checkpoint(tmp_path / "a.safetensors", {"x": torch.zeros(1)}, {})
+    finally:
+        os.umask(before)
+    for name in ("a.safetensors", "a.json"):
+        assert (tmp_path / name).stat().st_mode & 0o777 == 0o640
 
 
 def test_failed_write_leaves_the_old_file(tmp_path):

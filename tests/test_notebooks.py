@@ -1,7 +1,11 @@
 """What notebooks have in common: tables, notes, the parts of a study's page, and execution."""
 
+import ast
+import importlib
+
 import nbformat
 import pandas as pd
+import papermill
 import pytest
 from bs4 import BeautifulSoup
 from conftest import ROOT
@@ -66,14 +70,23 @@ def test_columns_can_be_chosen_and_formatted():
 
 
 def test_names_and_cells_are_text():
-    evil = "<b>&'\""
+    evil = "<b>&'\"<script>"
     table = pd.DataFrame({evil: [evil], "ours": [1.0]}, index=pd.Index([evil], name=evil))
     table.columns.name = evil
     html = notebooks.show(table, paper=[evil]).data
-    assert "<b>" not in html and html.count("&lt;b&gt;&amp;") == 5
+    assert "<b>" not in html and "<script>" not in html and html.count("&lt;b&gt;&amp;") == 5
     assert "italic" in html
     deep = pd.DataFrame({"a": [1]}, index=pd.MultiIndex.from_tuples([(evil, evil)]))
     assert "<b>" not in notebooks.show(deep).data
+
+
+def test_what_opens_on_a_click_in_the_book_has_a_title_of_text(monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "book" / "_ext")
+    made = importlib.import_module("companion_nodes")
+    start, *_ = made.details("<script>alert(1)</script> & more")
+    assert start.astext() == (
+        "<details><summary>&lt;script&gt;alert(1)&lt;/script&gt; &amp; more</summary>"
+    )
 
 
 def test_the_same_table_gives_the_same_html():
@@ -93,6 +106,67 @@ def test_differences_in_words():
     assert notebooks.in_words(table) == (
         f"- no cross-attention: -2.4 points in the paper, -24.0 ± {half:.1f} here: same direction."
     )
+
+
+# ---------------------------------------------------------------- what a page is given
+
+
+def run(monkeypatch, *cells):
+    """check_parameters where these cells have run before."""
+    shell = type("Shell", (), {"user_ns": {"In": ["", *cells]}})
+    monkeypatch.setattr(notebooks, "get_ipython", lambda: shell)
+    notebooks.check_parameters()
+
+
+PARAMETERS = 'dataset = "hardvs"  # or another\ndata_root = None\nseeds = (\n    3\n)\n'
+
+
+def test_a_parameter_that_a_notebook_lacks_stops_it(monkeypatch):
+    run(monkeypatch, PARAMETERS, '# Parameters\ndataset = "a"\nseeds = 1\n', "import os")
+    for given, said in {
+        'datset = "hardvs"': "'datset', which this notebook does not have; did you mean 'dataset'?",
+        "epochs = 3": "'epochs', which .* have; expected some of dataset, data_root, seeds",
+        "seeds = 3\nDataset = 1": "'Dataset'.*mean 'dataset'",
+    }.items():
+        with pytest.raises(ValueError, match=said):
+            run(monkeypatch, PARAMETERS, f"# Parameters\n{given}\n")
+
+
+def test_what_people_run_by_hand_stops_nothing(monkeypatch):
+    run(monkeypatch, PARAMETERS, "import os", "lines = {}", PARAMETERS, "x.y = 1\na, b = 1, 2")
+    again = '# Parameters\ndataset = "b"\n'  # a page that papermill has made, run once more
+    run(monkeypatch, PARAMETERS, again, "lines = {}", again)
+    run(monkeypatch, "!ls", PARAMETERS, "%time f()")
+    run(monkeypatch)
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "notebooks").glob("*.ipynb")), ids=lambda p: p.stem)
+def test_every_notebook_checks_its_parameters_before_anything_else(path):
+    """In the cell behind them, where papermill puts what it is given, right after the imports."""
+    code = [cell for cell in nbformat.read(path, 4).cells if cell.cell_type == "code"]
+    first, second = code[:2]
+    assert execution.is_parameters(first)
+    assert not any(execution.is_parameters(cell) for cell in code[1:])
+    statements = ast.parse(second.source).body
+    imports = [i for i, s in enumerate(statements) if isinstance(s, ast.Import | ast.ImportFrom)]
+    assert ast.unparse(statements[imports[-1] + 1]) == "notebooks.check_parameters()"
+
+
+@pytest.mark.parametrize(("given", "fails"), [({"datset": "folder"}, True), ({"seed": 3}, False)])
+def test_papermill_stops_at_a_misspelt_parameter(tmp_path, given, fails):
+    """What papermill runs here ends at the check: nothing is trained."""
+    notebook = nbformat.read(ROOT / "notebooks" / "train.ipynb", 4)
+    notebook.cells = [cell for cell in notebook.cells if cell.cell_type == "code"][:2]
+    head, check, _ = notebook.cells[1].source.partition("notebooks.check_parameters()\n")
+    notebook.cells[1].source = head + check
+    nbformat.write(notebook, tmp_path / "train.ipynb")
+    files = tmp_path / "train.ipynb", tmp_path / "out.ipynb"
+    how = {"cwd": ROOT / "notebooks", "progress_bar": False, "kernel_name": "python3"}
+    if fails:
+        with pytest.raises(papermill.PapermillExecutionError, match="did you mean 'dataset'"):
+            papermill.execute_notebook(*files, given, **how)
+    else:
+        papermill.execute_notebook(*files, given, **how)
 
 
 # ---------------------------------------------------------------- a study on a page

@@ -16,7 +16,8 @@ from recipes import (
     save_npz,
 )
 
-from safe_companion import events, readers, recordings
+from safe_companion import events, recordings
+from safe_companion.formats import aedat4
 from safe_companion.recordings import RecordingError, read_recording
 
 
@@ -296,7 +297,7 @@ def test_a_damaged_aedat4_header_does_not_reach_the_decoder(tmp_path, monkeypatc
     }
     read_recording(tmp_path / "a")
     monkeypatch.setattr(
-        readers.aedat, "Decoder", lambda path: pytest.fail("the decoder got a damaged file")
+        aedat4.aedat, "Decoder", lambda path: pytest.fail("the decoder got a damaged file")
     )
     for position, content in damage.items():
         damaged = whole[:position] + content + whole[position + len(content) :]

@@ -11,7 +11,7 @@ import open_clip
 import pytest
 from conftest import ROOT
 
-from safe_companion import claims, datasets, effects, paper, prompts, records, studies
+from safe_companion import claims, datasets, effects, paper, places, prompts, records, studies
 from safe_core import Config, configure
 
 RESULTS = ROOT / "results"
@@ -21,7 +21,7 @@ RECORDS = sorted(RESULTS.glob("*/*/*/seed*/record.json"))
 @pytest.mark.parametrize("file", RECORDS, ids=lambda f: str(f.parent.relative_to(RESULTS)))
 def test_a_record_lies_where_its_configuration_says_and_agrees_with_its_predictions(file):
     record = records.load_run(file.parent)
-    assert records.Place.of(Config(**record["config"])).committed == file.parent
+    assert places.Place.of(Config(**record["config"])).committed == file.parent
     assert record["data"]["origin"] == file.relative_to(RESULTS).parts[0]
     table = record["predictions"]
     assert 100 * table.correct.mean() == pytest.approx(record["test"]["top1"], abs=1e-3)

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 import safe_core
-from safe_companion import __main__, datasets
+from safe_companion import __main__, datasets, towers
 from safe_companion.released import (
     FUSION_NAMES,
     RELEASED,
@@ -294,7 +294,7 @@ def test_switches_of_the_papers_model_are_refused(field, value):
 
 def test_the_joint_block_starts_as_the_plain_vits_last_block():
     fusion = SAFE(small(pretrained=True), SENTENCES, ReleasedFusion).fusion
-    vit = safe_core.local_tower(TINY["vit_model"], True).visual
+    vit = towers.build(TINY["vit_model"], True).visual
     x = torch.randn(2, 5, 96, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         found = fusion.norm(fusion.block(x))

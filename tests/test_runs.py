@@ -2,6 +2,11 @@
 
 import dataclasses
 import json
+import platform
+import re
+import shutil
+import subprocess
+import sys
 
 import pandas as pd
 import pytest
@@ -9,15 +14,15 @@ import torch
 from conftest import ROOT
 
 import safe_core
-from safe_companion import datasets, records, released, runs, studies
+from safe_companion import behaviour, datasets, locks, places, records, released, runs, studies
 from safe_core import configure
 
 
 @pytest.fixture
 def root(tmp_path, monkeypatch):
     """An empty repository: results/ and runs/ below it."""
-    monkeypatch.setattr(records, "ROOT", tmp_path)
-    monkeypatch.setattr(runs, "ROOT", tmp_path)
+    for module in (places, records):
+        monkeypatch.setattr(module, "ROOT", tmp_path)
     return tmp_path
 
 
@@ -28,27 +33,41 @@ NAMED = [
     (dict(seed=3, workers=7), "sample/hardvs/base/seed3"),
     (dict(use_text=False, frames=5), "sample/hardvs/frames=5,use_text=False/seed0"),
     (dict(prompt_file="book/prompts/hardvs.json"), "sample/hardvs/prompt_file=hardvs/seed0"),
-    (dict(prompt="A photo of a {}"), "sample/hardvs/prompt=A-photo-of-a/seed0"),
+    (dict(prompt="A photo of a {}"), "sample/hardvs/prompt=A-photo-of-a-HASH/seed0"),
+    (dict(prompt_file="mine/hardvs.json"), "sample/hardvs/prompt_file=mine-hardvs.json-HASH/seed0"),
     (released.RELEASED, "sample/hardvs/as_released/seed0"),
     (released.RELEASED | {"frames": 2}, "sample/hardvs/as_released,frames=2/seed0"),
     (dict(data_root="/data/HARDVS"), "real/hardvs/base/seed0"),
     (dict(data_root="/data/HARDVS", frames=3), "real/hardvs/frames=3/seed0"),
-    (FOLDER | dict(preset="sample", epochs=12), "real/folder/preset=sample,epochs=12/seed0"),
-    (FOLDER | dict(on_bad_recording="skip"), "real/folder/base/seed0"),
+    (
+        FOLDER | dict(preset="sample", epochs=12),
+        "real/folder/data_root=my,preset=sample,epochs=12/seed0",
+    ),
+    (FOLDER | dict(on_bad_recording="skip"), "real/folder/data_root=my/seed0"),
 ]
 
 
 @pytest.mark.parametrize(("fields", "name"), NAMED)
 def test_a_run_is_named_by_what_sets_it_apart_from_its_preset(fields, name):
-    place = records.Place.of(configure(**fields))
-    assert place.committed == ROOT / "results" / name and place.working == ROOT / "runs" / name
-    assert records.Place.at(place.committed) == place
+    place = places.Place.of(configure(**fields))
+    assert re.fullmatch(re.escape(name).replace("HASH", "[0-9a-f]{8}"), place.name)
+    assert place.committed == ROOT / "results" / place.name
+    assert place.working == ROOT / "runs" / place.name
+    assert places.Place.at(place.committed) == place
+
+
+def test_runs_that_differ_have_names_that_differ_and_fit_into_a_folder():
+    prompts = ["A {}", "A {} !", "A ({})", "a {}", "A  {}", "x" * 400 + "{}", "x" * 401 + "{}"]
+    files = ["book/prompts/hardvs.json", "mine/hardvs.json", "other/hardvs.json"]
+    asked = [dict(prompt=p) for p in prompts] + [dict(prompt_file=f) for f in files]
+    names = [places.run_name(configure(**fields)) for fields in asked]
+    assert len(set(names)) == len(names) and max(map(len, names)) < 120
 
 
 def test_seeds_of_one_configuration_come_in_their_order(root):
     for seed in (10, 2, 0):
-        records.Place.of(configure(seed=seed)).committed.mkdir(parents=True)
-    found = records.seeds_of(configure(seed=5))
+        places.Place.of(configure(seed=seed)).committed.mkdir(parents=True)
+    found = places.seeds_of(configure(seed=5))
     assert [folder.name for folder in found] == ["seed0", "seed2", "seed10"]
 
 
@@ -85,7 +104,7 @@ def test_a_record_says_what_was_run_on_what_and_by_which_code(made):
     folder, record = made
     config = configure(**TINY)
     splits = datasets.open_dataset(config)
-    assert record == json.loads((folder / records.RECORD).read_text())
+    assert record == json.loads((folder / places.RECORD).read_text())
     assert record["config"] == dataclasses.asdict(config)
     assert record["data"]["fingerprint"] == splits.fingerprint
     assert (record["data"]["train"], record["data"]["val"], record["data"]["test"]) == (24, 24, 24)
@@ -105,7 +124,7 @@ def test_a_record_made_with_other_sentences_or_other_behaviour_is_outdated(made)
 
 def test_predictions_hold_the_five_best_answers_of_each_test_recording(made):
     folder, record = made
-    table = pd.read_csv(folder / records.PREDICTIONS)
+    table = pd.read_csv(folder / places.PREDICTIONS)
     splits = datasets.open_dataset(configure(**TINY))
     assert list(table.columns[:5]) == ["name", "label", "p", "correct", "condition"]
     assert list(table.name) == splits.test.names
@@ -133,15 +152,15 @@ def test_a_summary_names_data_scores_and_epoch(made):
 def test_a_kept_run_lies_where_studies_find_it(made, root):
     folder, record = made
     kept = runs.keep(folder, checkpoint=True)
-    assert kept == records.Place.of(configure(**TINY)).committed
-    assert json.loads((kept / records.RECORD).read_text()) == record
-    assert records.all_runs().keys() == {records.Place.at(kept.parent).name}
+    assert kept == places.Place.of(configure(**TINY)).committed
+    assert json.loads((kept / places.RECORD).read_text()) == record
+    assert records.all_runs().keys() == {places.Place.at(kept.parent).name}
     found = records.load_run(kept)
     assert found["path"] == str(kept.relative_to(root)) and len(found["predictions"]) == 24
-    assert records.checkpoint(found) == kept / records.CHECKPOINT
-    whole = (folder / records.CHECKPOINT).stat().st_size
-    assert (kept / records.CHECKPOINT).stat().st_size < 0.6 * whole
-    model, _ = released.load_model(kept / records.CHECKPOINT)
+    assert records.checkpoint(found) == kept / places.CHECKPOINT
+    whole = (folder / places.CHECKPOINT).stat().st_size
+    assert (kept / places.CHECKPOINT).stat().st_size < 0.6 * whole
+    model, _ = released.load_model(kept / places.CHECKPOINT)
     test = datasets.open_dataset(model.config).test
     (score,) = released.evaluate(model, test, draws=1)  # of 24 recordings
     assert score["top1"] == pytest.approx(record["test"]["top1"], abs=5)
@@ -151,8 +170,12 @@ def test_a_record_of_other_data_is_not_overwritten(made, root):
     folder, record = made
     kept = runs.keep(folder)
     other = record | {"data": record["data"] | {"fingerprint": "other"}}
-    (kept / records.RECORD).write_text(json.dumps(other))
-    with pytest.raises(ValueError, match="holds a record of other data: move that away"):
+    (kept / places.RECORD).write_text(json.dumps(other))
+    with pytest.raises(ValueError, match="holds a record with another data; move that away"):
+        runs.keep(folder)
+    other = record | {"sentences": "0" * 16, "config": record["config"] | {"width": 12}}
+    (kept / places.RECORD).write_text(json.dumps(other))
+    with pytest.raises(ValueError, match="another width, sentences; move that away"):
         runs.keep(folder)
 
 
@@ -165,9 +188,9 @@ def test_draws_are_other_frames_for_the_same_model(made):
 
 
 def test_even_test_frames_have_no_draws(made, tmp_path):
-    model, about = released.load_model(made[0] / records.CHECKPOINT)
+    model, about = released.load_model(made[0] / places.CHECKPOINT)
     about["config"]["test_frames"] = "even"
-    safe_core.save_checkpoint(tmp_path / records.CHECKPOINT, model.state_dict(), about)
+    safe_core.save_checkpoint(tmp_path / places.CHECKPOINT, model.state_dict(), about)
     with pytest.raises(ValueError, match="test_frames='even' always draws the same"):
         runs.draws(tmp_path, 2)
 
@@ -175,12 +198,152 @@ def test_even_test_frames_have_no_draws(made, tmp_path):
 def test_rerun_trains_and_goes_on_where_it_was(cache, root):
     """Nothing is written to results/, and a finished run is not trained twice."""
     first = studies.study({"tiny": TINY}, dataset="hardvs", seeds=1, rerun=True)["tiny"][0]
-    file = root / first["path"] / records.RECORD
+    file = root / first["path"] / places.RECORD
     assert file.is_relative_to(root / "runs") and not (root / "results").exists()
-    assert records.checkpoint(first) == file.with_name(records.CHECKPOINT)
+    assert records.checkpoint(first) == file.with_name(places.CHECKPOINT)
     before = file.stat().st_mtime_ns
     again = studies.study({"tiny": TINY}, dataset="hardvs", seeds=1, rerun=True)["tiny"][0]
     assert file.stat().st_mtime_ns == before and again["test"] == first["test"]
+
+
+# ------------------------------------------------------------------------------- identity
+def test_a_checkpoint_says_which_data_and_which_behaviour_made_it(made):
+    folder, record = made
+    _, about = released.load_model(folder / places.CHECKPOINT)
+    made_with = {"data": record["data"]["fingerprint"], "behaviour": record["behaviour"]}
+    assert about["identity"] == made_with
+
+
+def test_a_finished_run_is_left_as_it_is_by_whatever_commit(made, monkeypatch, capsys):
+    folder, record = made
+    before = (folder / places.RECORD).read_bytes()
+    monkeypatch.setattr(runs, "commit", lambda: "another")
+    monkeypatch.setattr(records, "commit", lambda: "another")
+    assert runs.train(configure(**TINY), folder, resume=True) == record
+    assert (folder / places.RECORD).read_bytes() == before
+    assert "finished before, nothing is left to do" in capsys.readouterr().out
+    with pytest.raises(FileExistsError, match="holds a run: resume it, or choose another"):
+        runs.train(configure(**TINY), folder)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (dict(frames=2), "another frames"),
+        (dict(sample_test_per_class=2), "another sample_test_per_class, data"),
+        (dict(prompt="Here is {}"), "another prompt, sentences"),
+    ],
+)
+def test_a_finished_run_of_something_else_is_named(made, change, words):
+    with pytest.raises(ValueError, match=f"{words}; choose another folder"):
+        runs.train(configure(**TINY | change), made[0], resume=True)
+
+
+def test_a_finished_run_of_another_version_is_named(made, monkeypatch):
+    monkeypatch.setitem(behaviour.VERSIONS, "clips", 99)
+    with pytest.raises(ValueError, match="another version of clips; choose another folder"):
+        runs.train(configure(**TINY), made[0], resume=True)
+
+
+def test_more_epochs_go_on_and_say_which_rates_change(made, tmp_path, capsys, monkeypatch):
+    folder, record = made
+    mine = tmp_path / "mine"
+    shutil.copytree(folder, mine)
+    monkeypatch.setattr(records, "commit", lambda: "later")
+    longer = runs.train(configure(**TINY | dict(epochs=2, workers=1)), mine, resume=True)
+    said = capsys.readouterr().out
+    assert "resumed with epochs=2, begun with 1" in said and "with workers=1, begun" in said
+    assert "the schedule is another: about" in said
+    assert longer["history"][0] == record["history"][0] and len(longer["history"]) == 2
+    assert longer["commit"] == record["commit"] and longer["resumed_with"] == ["later"]
+
+
+def test_resume_without_a_run_says_so(cache, tmp_path, capsys):
+    runs.train(configure(**TINY), tmp_path / "new", resume=True)
+    assert "new: no run to resume; starting it" in capsys.readouterr().out
+
+
+def test_draws_of_other_data_are_refused(made, tmp_path):
+    model, about = released.load_model(made[0] / places.CHECKPOINT)
+    about["identity"]["data"] = "other"
+    safe_core.save_checkpoint(tmp_path / places.CHECKPOINT, model.state_dict(), about)
+    with pytest.raises(ValueError, match="trained on other data"):
+        runs.draws(tmp_path, 1)
+
+
+# ------------------------------------------------------------------------------- one run a folder
+HOLD = """
+import sys, time
+from pathlib import Path
+from safe_companion import locks
+lock = locks.take(Path(sys.argv[1]))
+print("taken", flush=True)
+time.sleep(60)
+"""
+
+
+def hold(folder):
+    """A process that is at work in a folder."""
+    command = [sys.executable, "-c", HOLD, str(folder)]
+    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    assert process.stdout.readline() == "taken\n"
+    return process
+
+
+def test_a_folder_where_another_run_is_at_work_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(locks, "PATIENCE_S", 0.1)
+    other = hold(tmp_path)
+    try:
+        who = f"process {other.pid} on {platform.node()} since .* is at work here"
+        with pytest.raises(OSError, match=who):
+            runs.train(configure(**TINY), tmp_path, resume=True)
+        assert not (tmp_path / "last.safetensors").exists()
+    finally:
+        other.kill()
+        other.wait()
+    locks.take(tmp_path).release()  # a killed process holds nothing
+
+
+def test_a_folder_that_cannot_be_written_is_named_before_anything_else(tmp_path, monkeypatch):
+    monkeypatch.setattr(runs, "open_in_all_processes", lambda config: pytest.fail("too late"))
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OSError, match="file/run: cannot be written .*choose another folder"):
+        runs.train(configure(**TINY), tmp_path / "file" / "run")
+
+
+# ------------------------------------------------------------------------------- damaged records
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda text: text[: len(text) // 2],
+        lambda text: "",
+        lambda text: "null",
+        lambda text: "[" * 100_000,
+        lambda text: text.replace('"config"', '"cfg"', 1),
+        lambda text: text.replace('"frames": 3', '"frames": 0', 1),
+        lambda text: text.replace('"history": [', '"history": 3, "h": [', 1),
+        lambda text: text.replace('"top1"', '"top"', 1).replace('"top1"', '"top"'),
+        lambda text: text.replace('"fingerprint"', '"finger"', 1),
+    ],
+)
+def test_a_damaged_record_is_one_named_error(made, tmp_path, damage):
+    folder = tmp_path / "results" / "sample" / "hardvs" / "base" / "seed0"
+    shutil.copytree(made[0], folder)
+    text = (folder / places.RECORD).read_text()
+    assert damage(text) != text
+    (folder / places.RECORD).write_text(damage(text))
+    with pytest.raises(ValueError, match="seed0/record.json: "):
+        records.load_run(folder)
+
+
+def test_predictions_that_do_not_fit_their_record_are_named(made, tmp_path):
+    folder = tmp_path / "results" / "sample" / "hardvs" / "base" / "seed0"
+    shutil.copytree(made[0], folder)
+    lines = (folder / places.PREDICTIONS).read_text().splitlines()
+    for content in ("\n".join(lines[:-3]), "", "a,b\n" * 25):
+        (folder / places.PREDICTIONS).write_text(content)
+        with pytest.raises(ValueError, match="seed0/predictions.csv: "):
+            records.load_run(folder)
 
 
 # ------------------------------------------------------------------------------- sample and real
@@ -189,23 +352,23 @@ def test_a_record_of_the_sample_is_never_shown_or_kept_as_real(made, root):
     config = dataclasses.asdict(configure("paper", data_root="sample"))
     wrong = root / "runs" / "mine"
     wrong.mkdir(parents=True)
-    (wrong / records.RECORD).write_text(json.dumps(record | {"config": config}))
-    (wrong / records.PREDICTIONS).write_text("name\n")
+    (wrong / places.RECORD).write_text(json.dumps(record | {"config": config}))
+    (wrong / places.PREDICTIONS).write_text("name\n")
     advice = "of sample data, the place for real data; .* leave data_root unset"
     with pytest.raises(ValueError, match=advice):
         runs.keep(wrong)
-    place = records.Place.of(configure("paper", data_root="sample")).committed
+    place = places.Place.of(configure("paper", data_root="sample")).committed
     assert not place.exists()
     place.mkdir(parents=True)
-    for name in (records.RECORD, records.PREDICTIONS):
+    for name in (places.RECORD, places.PREDICTIONS):
         (place / name).write_bytes((folder / name).read_bytes())
     with pytest.raises(ValueError, match=advice):
         records.load_run(place)
 
 
-def test_too_few_recordings_for_the_processes_are_named(cache, monkeypatch):
+def test_too_few_recordings_for_the_processes_are_named(cache, monkeypatch, tmp_path):
     splits = datasets.open_dataset(configure(**TINY))
     monkeypatch.setattr(runs, "open_in_all_processes", lambda config: splits)
     monkeypatch.setattr(safe_core, "join_processes", lambda: (torch.device("cpu"), 0, 30))
     with pytest.raises(ValueError, match="24 validation and 24 test recordings for 30 processes"):
-        runs.train(configure(**TINY), ROOT / "runs" / "never")
+        runs.train(configure(**TINY), tmp_path)

@@ -1,14 +1,21 @@
 """The sample world: reproducible files in the data sets' formats, a simulator true to physics."""
 
+import contextlib
 import csv
 import dataclasses
+import fcntl
 import json
 import os
+import signal
+import socket
+import subprocess
+import sys
 import time
 
 import aedat
 import numpy as np
 import pytest
+from conftest import ROOT
 from PIL import Image
 
 from safe_companion import sample
@@ -311,17 +318,78 @@ def test_of_two_processes_the_second_keeps_what_the_first_has_made(
     assert list(tmp_path.iterdir()) == [root]
 
 
-def test_what_a_killed_run_left_goes_after_a_day_and_is_never_taken_for_a_sample(
+GENERATE = """
+import sys
+from safe_companion import sample
+
+if __name__ == "__main__":
+    sample.make_sample("hardvs", sys.argv[1], workers=2, progress=False)
+"""
+
+
+def test_a_killed_generation_ends_with_its_workers_and_the_next_removes_what_it_left(
     tmp_path, one_class
 ):
-    killed, at_work = tmp_path / ".s-partial-killed", tmp_path / ".s-partial-at-work"
-    for folder in (killed, at_work):
-        (folder / "action_006").mkdir(parents=True)
-    two_days_ago = time.time() - 2 * 24 * 3600
-    os.utime(killed, (two_days_ago, two_days_ago))
-    root = sample.make_sample("hardvs", tmp_path / "s", workers=1, progress=False, **COUNTS)
-    assert len(rows_of(root, "train_label.txt")) == 1
-    assert sorted(tmp_path.iterdir()) == [at_work, root]
+    (tmp_path / "generate.py").write_text(GENERATE)
+    root = tmp_path / "data" / "s"
+    command = [sys.executable, str(tmp_path / "generate.py"), str(root)]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    started = subprocess.Popen(
+        command, env=environment, start_new_session=True, stdout=subprocess.PIPE
+    )
+    try:
+        deadline = time.monotonic() + 60
+        while len(list(root.parent.glob(".s-partial-*/sample/*/*"))) < 3:  # both workers work
+            assert started.poll() is None and time.monotonic() < deadline
+            time.sleep(0.02)
+        started.kill()  # it alone, not its workers
+        started.communicate(timeout=20)  # at its end no process has its output any more
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(started.pid, signal.SIGKILL)
+    assert len(list(root.parent.iterdir())) == 1
+    sample.make_sample("hardvs", root, workers=1, progress=False, **COUNTS)
+    assert list(root.parent.iterdir()) == [root]
+
+
+@pytest.mark.parametrize(
+    ("maker", "lives", "days", "stays"),
+    [
+        ("here", True, 0, True),
+        ("here", True, 2, True),
+        ("here", False, 0, False),
+        ("elsewhere", False, 0, True),
+        ("elsewhere", False, 2, False),
+        (None, False, 0, True),  # he has made the folder just now
+        (None, False, 2, False),
+    ],
+)
+def test_a_folder_of_work_goes_when_nobody_works_there(
+    tmp_path, one_class, maker, lives, days, stays
+):
+    folder = tmp_path / ".s-partial-x"
+    (folder / "sample" / "action_006").mkdir(parents=True)
+    with open(tmp_path / "nobody" if maker is None else folder / writing.MAKER, "w") as file:
+        file.write(socket.gethostname() if maker == "here" else "another machine")
+        file.flush()
+        if lives:
+            fcntl.flock(file, fcntl.LOCK_EX)
+        then = time.time() - days * 24 * 3600
+        os.utime(folder, (then, then))
+        sample.make_sample("hardvs", tmp_path / "s", workers=1, progress=False, **COUNTS)
+    assert folder.exists() == stays and (tmp_path / "s" / "sample.json").exists()
+
+
+@pytest.mark.parametrize("mask", [0o022, 0o027])
+def test_a_sample_is_as_open_as_the_umask_says(tmp_path, one_class, mask):
+    before = os.umask(mask)
+    try:
+        root = sample.make_sample("hardvs", tmp_path / "s", workers=1, progress=False, **COUNTS)
+    finally:
+        os.umask(before)
+    for path in [root, *root.rglob("*")]:
+        full = 0o777 if path.is_dir() else 0o666
+        assert path.stat().st_mode & 0o777 == full & ~mask, path
 
 
 def test_a_folder_that_is_not_a_sample_is_left_alone(tmp_path):

@@ -1,6 +1,7 @@
 """The studies' rows, the runs that are found for them, and what a sweep needs to know."""
 
 import csv
+import dataclasses
 import json
 from pathlib import Path
 from types import SimpleNamespace
@@ -9,9 +10,11 @@ import numpy as np
 import pytest
 from conftest import ROOT
 from made_runs import made_run, write_record
+from recipes import random_events, save_npz
 
 import safe_core
-from safe_companion import paper, records, released, runs, studies
+from safe_companion import paper, places, records, released, runs, studies
+from safe_core import configure
 
 POKER = "book/prompts/pokerevent.json"
 FULL = {"event_windows": "afe", "prompt_file": POKER}
@@ -188,7 +191,8 @@ def test_the_released_codes_choices_are_switched_one_at_a_time_and_all_together(
 @pytest.fixture
 def results(tmp_path, monkeypatch):
     """Records are looked for below a folder of this test."""
-    monkeypatch.setattr(records, "ROOT", tmp_path)
+    for module in (places, records):
+        monkeypatch.setattr(module, "ROOT", tmp_path)
     return tmp_path / "results"
 
 
@@ -238,12 +242,13 @@ def test_records_are_by_seed_and_of_the_origin_that_is_asked_for(results):
 
 
 def test_rerun_trains_what_is_missing_into_its_own_folder(results, monkeypatch):
-    """Nothing is written to results/; a finished run is not trained twice."""
+    """Nothing is written to results/; `train` leaves a finished run as it is."""
     trained = []
 
     def train(config, folder, *, resume):
-        trained.append((config.seed, config.use_text, config.image_size, resume))
-        write_record(folder)
+        if not (folder / "record.json").exists():
+            trained.append((config.seed, config.use_text, config.image_size, resume))
+            write_record(folder)
 
     monkeypatch.setattr(runs, "train", train)
     write_record(results / "sample/hardvs/base/seed0", top1=99.0)
@@ -262,9 +267,36 @@ def test_a_run_of_another_version_is_not_shown_as_one_that_was_made_again(result
     folder = results.parent / "runs/sample/hardvs/base/seed0"
     write_record(folder)
     record = json.loads((folder / "record.json").read_text())
-    (folder / "record.json").write_text(json.dumps(record | {"behaviour": {"clips": 0}}))
-    with pytest.raises(ValueError, match="base/seed0: made by another version of clips; delete"):
+    changes = {"behaviour": {"clips": 0}, "config": dataclasses.asdict(configure())}
+    (folder / "record.json").write_text(json.dumps(record | changes))
+    with pytest.raises(ValueError, match="base/seed0: holds .*data, sentences, version of clips"):
         studies.study({"full": {}}, dataset="hardvs", seeds=1, rerun=True)
+
+
+def folder_of_recordings(root, names):
+    """Two classes of tiny recordings, which differ from folder to folder."""
+    for label in ("a", "b"):
+        for name in names:
+            (root / label).mkdir(parents=True, exist_ok=True)
+            save_npz(root / label / f"{name}.npz", random_events(50))
+    return root
+
+
+def test_the_records_of_one_folder_are_not_shown_as_those_of_another(results, tmp_path):
+    first = folder_of_recordings(tmp_path / "one" / "mine", "abcdef")
+    second = folder_of_recordings(tmp_path / "two" / "mine", "uvwxyz")
+    fields = dict(modality="event", frames=2, epochs=1, batch_size=2, workers=0)
+    asked = dict(dataset="folder", preset="sample", seeds=1)
+    shown = studies.study({"all": fields}, data_root=str(first), rerun=True, **asked)["all"]
+    assert len(shown) == 1
+    with pytest.raises(ValueError, match="holds a run that was made with another data"):
+        studies.study({"all": fields}, data_root=str(second), rerun=True, **asked)
+    with pytest.raises(FileNotFoundError, match="three/mine"):
+        studies.study({"all": fields}, data_root=str(tmp_path / "three/mine"), rerun=True, **asked)
+    runs.keep(results.parent / shown[0]["path"])
+    assert studies.study({"all": fields}, data_root=str(first), **asked)["all"]
+    with pytest.raises(ValueError, match="made with another data"):
+        studies.study({"all": fields}, data_root=str(second), **asked)
 
 
 # ---------------------------------------------------------------- sweeps

@@ -8,6 +8,7 @@ import open_clip
 import torch
 
 import safe_core
+from safe_companion import towers  # noqa: F401  (also in processes that tests start)
 from safe_core import Config, configure, fit
 
 torch.set_num_threads(1)  # the models are too small for more, and other tests run beside
@@ -75,7 +76,7 @@ def run_fit(out_dir: Path, config: Config | None = None, train: Any = None, **op
     val = Clips(5, config.frames)
     test = Clips(7, config.frames)
     about = {"sentences": SENTENCES, "class_names": NAMES, "out_dir": out_dir}
-    return fit(config, train, val, test, **about, **options)
+    return fit(config, train, val, test, **about | options)
 
 
 def model_of(config: Config, seed: int = 0) -> safe_core.SAFE:

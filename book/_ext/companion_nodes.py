@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Mapping, Sequence
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -113,7 +114,7 @@ def paragraph(*parts: Part) -> nodes.paragraph:
 
 def details(summary: str, *children: nodes.Node) -> list[nodes.Node]:
     """Content that opens on a click."""
-    start = nodes.raw("", f"<details><summary>{summary}</summary>", format="html")
+    start = nodes.raw("", f"<details><summary>{escape(summary)}</summary>", format="html")
     return [start, *children, nodes.raw("", "</details>", format="html")]
 
 

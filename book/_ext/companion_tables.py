@@ -15,7 +15,7 @@ from sphinx.environment import BuildEnvironment
 from sphinx.util.docutils import SphinxDirective
 
 import safe_core
-from safe_companion import ROOT, claims, flags, paper, records, released, studies
+from safe_companion import ROOT, claims, flags, paper, places, records, released, studies
 from safe_companion.datasets import TITLES
 from safe_companion.effects import mean_and_interval
 
@@ -73,14 +73,14 @@ def papers_value(claim: pd.Series) -> str:
 def command(runs: list[dict]) -> str:
     """The command line that makes the runs of one configuration again."""
     config = safe_core.Config(**runs[0]["config"])
-    preset, fields = records.differing(config)
+    preset, fields = places.differing(config)
     words = [".venv/bin/safe train", f"--dataset {config.dataset}"]
     if config.data_root is not None:
         words.append(f"--data-root PATH_TO/{shlex.quote(config.data_root)}")
     if preset != safe_core.PRESET_OF[config.origin]:
         words.append(f"--preset {preset}")
     words += [shlex.quote(word) for word in flags.words(fields)]
-    folder = shlex.quote("runs/" + records.Place.of(config).name.rpartition("/")[0])
+    folder = shlex.quote("runs/" + places.Place.of(config).name.rpartition("/")[0])
     if len(runs) == 1:
         return " ".join([*words, f"--seed {config.seed} --out-dir {folder}/seed{config.seed}"])
     numbers = " ".join(str(run["config"]["seed"]) for run in runs)
@@ -268,7 +268,7 @@ def is_of_real_data(entry: tuple[str, list[dict]]) -> bool:
 def facts_of(runs: list[dict]) -> dict[str, list[made.Part]]:
     """What the runs of one configuration have in common."""
     config = safe_core.Config(**runs[0]["config"])
-    preset, fields = records.differing(config)
+    preset, fields = places.differing(config)
     lines: dict[str, list[made.Part]] = {"apart from the preset": [f"preset {preset}, unchanged"]}
     if fields:
         apart = ", ".join(f"{key}={value}" for key, value in fields.items())
@@ -292,7 +292,7 @@ def cells_of(run: dict) -> list[Any]:
     version: Any = [text(f"older: {', '.join(outdated)}", "older")] if outdated else "current"
     files = [
         made.download(ROOT / run["path"] / name, code(name))
-        for name in (records.RECORD, records.PREDICTIONS)
+        for name in (places.RECORD, places.PREDICTIONS)
     ]
     return [
         str(run["config"]["seed"]),

@@ -2,18 +2,21 @@
 
 import contextlib
 import csv
+import fcntl
 import functools
 import hashlib
 import json
 import multiprocessing
 import os
 import shutil
+import socket
 import struct
 import tempfile
+import threading
 import time
 import zipfile
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
@@ -22,6 +25,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
+from safe_companion import how_far
 from safe_companion.behaviour import VERSIONS
 from safe_companion.events import event_image
 from safe_companion.sample.actions import ACTIONS
@@ -30,6 +34,7 @@ from safe_companion.sample.world import WORLD
 
 EPOCH_US = 1_600_000_000_000_000  # aedat4 time stamps are Unix time in microseconds
 DAY_S = 24 * 60 * 60
+MAKER = "maker"  # a file in a folder of work: who works there; locked for as long as he lives
 
 Task = tuple[str, int, int]  # split, label and index of one recording
 Row = dict[str, Any]  # of ground_truth.csv
@@ -195,7 +200,8 @@ def _write_recordings(
             rows += write(chunk)
             bar.update(len(chunk))
         return rows
-    pool = ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"))
+    spawn = multiprocessing.get_context("spawn")
+    pool = ProcessPoolExecutor(workers, mp_context=spawn, initializer=_end_with_parent)
     try:
         for done in pool.map(write, chunks):
             rows += done
@@ -205,40 +211,73 @@ def _write_recordings(
     return rows
 
 
-def _partial_folder(root: Path) -> Path:
-    """A new hidden folder beside root, which no other process uses.
+def _end_with_parent() -> None:
+    """Ends this process, too, when the one that started it is killed."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
 
-    Removes those that killed runs have left there: none is at work for longer than a day.
+    def watch() -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+@contextlib.contextmanager
+def _work_folder(root: Path) -> Iterator[Path]:
+    """A new hidden folder beside root, which no other process uses; it is removed afterwards.
+
+    First removes what killed processes have left there.
     """
     prefix = f".{root.name}-partial-"
     root.parent.mkdir(parents=True, exist_ok=True)
     for path in root.parent.iterdir():
-        if not path.name.startswith(prefix):
-            continue
-        try:
-            age_s = time.time() - path.stat().st_mtime
-        except FileNotFoundError:  # another process has just finished with it
-            continue
-        if age_s > DAY_S:
+        if path.name.startswith(prefix) and _is_left_over(path):
             shutil.rmtree(path, ignore_errors=True)
-    return Path(tempfile.mkdtemp(prefix=prefix, dir=root.parent))
+    folder = Path(tempfile.mkdtemp(prefix=prefix, dir=root.parent))
+    try:
+        with open(folder / MAKER, "w") as file:
+            with contextlib.suppress(OSError):  # a file system without locks: see _is_left_over
+                fcntl.flock(file, fcntl.LOCK_EX)
+            file.write(socket.gethostname())  # after the lock: whoever can read it finds it locked
+            file.flush()
+            yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
-def _put_in_place(partial: Path, root: Path, mark: str) -> None:
+def _is_left_over(folder: Path) -> bool:
+    """Whether nobody works in a folder any more.
+
+    On this machine its lock tells; of other machines, none works for longer than a day.
+    """
+    try:
+        with open(folder / MAKER, "r+") as file:
+            if file.read() == socket.gethostname():
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return True
+    except BlockingIOError:  # locked: he lives
+        return False
+    except OSError:  # gone, or not yet written, or no locks here
+        pass
+    with contextlib.suppress(FileNotFoundError):  # another process has just finished with it
+        return time.time() - folder.stat().st_mtime > DAY_S
+    return False
+
+
+def _put_in_place(made: Path, root: Path, mark: str) -> None:
     """Rename a finished sample to root, unless another process has put the same one there."""
     found = _found_fingerprint(root)
     if found == mark:
         return
-    older = partial.with_name(f"{partial.name}-older")
     if found is not None:
         with contextlib.suppress(FileNotFoundError):  # another process has replaced it first
-            os.replace(root, older)
+            os.replace(root, made.with_name("older"))
     try:
-        os.replace(partial, root)
+        os.replace(made, root)
     except OSError:  # root is taken
         if _found_fingerprint(root) != mark:
             raise
-    shutil.rmtree(older, ignore_errors=True)
 
 
 def make_sample(
@@ -295,16 +334,13 @@ def make_sample(
         "fingerprint": mark,
         "world": asdict(WORLD),
     }
-    partial = _partial_folder(root)
-    bar = tqdm(
-        total=len(tasks), desc=f"sample of {dataset}", unit="recording", disable=not progress
-    )
-    try:
-        write = functools.partial(_write_chunk, dataset, partial, seed)
+    title = f"sample of {dataset}"
+    bar = how_far.bar(total=len(tasks), desc=title, unit="recording", disable=not progress)
+    with bar, _work_folder(root) as folder:
+        made = folder / "sample"
+        made.mkdir()  # as the umask says; the folder of work is closed to others
+        write = functools.partial(_write_chunk, dataset, made, seed)
         rows = _write_recordings(write, tasks, workers=workers, bar=bar)
-        _write_index(dataset, partial, rows, description)
-        _put_in_place(partial, root, mark)
-    finally:
-        bar.close()
-        shutil.rmtree(partial, ignore_errors=True)
+        _write_index(dataset, made, rows, description)
+        _put_in_place(made, root, mark)
     return root

@@ -1,0 +1,216 @@
+"""What do the commands do that make runs, look at them, and check and draw data?
+
+Each is a pair of functions: `NAME_options` adds its options to a parser, `NAME` runs it. Every one
+imports what it needs when it runs, since importing torch takes seconds.
+"""
+
+import argparse
+import os
+from pathlib import Path
+
+
+# ------------------------------------------------------------------------------- training, data
+def preset_option(parser: argparse.ArgumentParser) -> None:
+    from safe_core import PRESETS
+
+    parser.add_argument(
+        "--preset", choices=PRESETS, help="default: sample for the sample, paper for real data"
+    )
+
+
+def train_options(parser: argparse.ArgumentParser) -> None:
+    from safe_companion import flags
+
+    preset_option(parser)
+    parser.add_argument(
+        "--out-dir", type=Path, help="default: runs/ORIGIN/DATASET/WHAT-DIFFERS/seedN"
+    )
+    parser.add_argument(
+        "--resume",
+        action="store_true",
+        help="continue the run in --out-dir, or start it if there is none",
+    )
+    flags.add_options(parser)
+
+
+def train(options: argparse.Namespace) -> None:
+    import safe_core
+    from safe_companion import runs
+
+    fields = dict(vars(options))
+    out_dir = fields.pop("out_dir")
+    resume = fields.pop("resume")
+    runs.run(safe_core.configure(**fields), out_dir=out_dir, resume=resume)
+
+
+def check_options(parser: argparse.ArgumentParser) -> None:
+    from safe_companion import flags
+    from safe_core import CHOICES, FIELDS
+
+    parser.add_argument("root", metavar="ROOT", help="where the data set lies")
+    parser.add_argument("--dataset", choices=CHOICES["dataset"], required=True)
+    parser.add_argument("--decode", action="store_true", help="decode every image, too: slow")
+    preset_option(parser)
+    flags.add_options(parser, [name for name in FIELDS if name not in ("dataset", "data_root")])
+
+
+def check(options: argparse.Namespace) -> int:
+    import safe_core
+    from safe_companion import datasets
+
+    fields = dict(vars(options))
+    fields["data_root"] = fields.pop("root")
+    decode = fields.pop("decode")
+    return datasets.check(safe_core.configure(**fields), decode=decode)
+
+
+def picture_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("file", metavar="FILE", type=Path)
+
+
+def picture(options: argparse.Namespace) -> None:
+    from safe_companion import plots
+
+    plots.style()
+    plots.sample_picture().savefig(options.file, dpi=80)
+
+
+# ------------------------------------------------------------------------------- one run
+def run_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("run", metavar="RUN", type=existing_run, help="the folder of a run")
+
+
+def existing_run(text: str) -> Path:
+    """A folder that holds a run's record; the parser says what is missing."""
+    run = Path(text)
+    if not (run / "record.json").exists():
+        written = "`make train` and notebooks/train.ipynb write one"
+        raise argparse.ArgumentTypeError(f"{run / 'record.json'}: no run record; {written}")
+    return run
+
+
+def summary(options: argparse.Namespace) -> None:
+    from safe_companion import places, prediction, records
+
+    if "evaluates" in records.read_json(options.run / places.RECORD):
+        print(prediction.summary(records.read_json(options.run / places.RECORD)))
+    else:
+        print(records.summary(records.read_record(options.run)))
+    files = {
+        "executed notebook": "train.ipynb",
+        "run record": places.RECORD,
+        "predictions": places.PREDICTIONS,
+        "checkpoint": places.CHECKPOINT,
+    }
+    for what, name in files.items():
+        if (options.run / name).exists():
+            print(f"{what}: {options.run / name}")
+
+
+def keep_options(parser: argparse.ArgumentParser) -> None:
+    run_options(parser)
+    parser.add_argument(
+        "--checkpoint", action="store_true", help="its weights, too, in half precision"
+    )
+
+
+def keep(options: argparse.Namespace) -> None:
+    from safe_companion import runs
+
+    print(runs.keep(options.run, checkpoint=options.checkpoint))
+
+
+def draws(options: argparse.Namespace) -> None:
+    from safe_companion import places, records, runs
+
+    records.write_json(options.run / places.DRAWS, runs.draws(options.run, 20))
+
+
+# ------------------------------------------------------------------------------- the released code
+def released_options(parser: argparse.ArgumentParser) -> None:
+    from safe_core import CHOICES
+
+    parser.add_argument("checkpoint", metavar="CHECKPOINT", type=Path)
+    parser.add_argument("--dataset", choices=CHOICES["dataset"], default="pokerevent")
+    parser.add_argument("--data-root", required=True, help="where the data set lies")
+    parser.add_argument("--draws", type=int, default=1, help="random draws of the test frames")
+    parser.add_argument("--test-frames", choices=CHOICES["test_frames"], default="random")
+    parser.add_argument("--batch-size", type=int, default=16)
+
+
+def released(options: argparse.Namespace) -> None:
+    import safe_core
+    from safe_companion import datasets, released
+
+    fields = dict(vars(options))
+    checkpoint = fields.pop("checkpoint")
+    draws = fields.pop("draws")
+    config = safe_core.configure("paper", **released.RELEASED | fields)
+    splits = datasets.open_dataset(config)
+    model = released.load_released_checkpoint(checkpoint, class_names=splits.class_names, **fields)
+    device, _, _ = safe_core.join_processes()
+    print(f"{splits.origin} data: {config.dataset}, {len(splits.test)} test recordings")
+    for draw, score in enumerate(released.evaluate(model.to(device), splits.test, draws=draws)):
+        print(f"draw {draw}: top-1 {score['top1']:.2f} %, top-5 {score['top5']:.2f} %")
+
+
+# ------------------------------------------------------------------------------- studies
+def execute_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "names", nargs="*", metavar="NAME", help="a notebook, or the first word of its name"
+    )
+
+
+def execute(options: argparse.Namespace) -> None:
+    from concurrent.futures import ThreadPoolExecutor
+
+    import safe_core
+    from safe_companion import ROOT, datasets, execution, sample
+
+    paths = execution.notebooks(options.names)
+    for dataset in sample.CLASSES:  # made once, before notebooks side by side ask for them
+        datasets.open_dataset(safe_core.configure(dataset=dataset))
+    os.environ["OMP_NUM_THREADS"] = "1"  # threads that wait for another's cores make all slow
+    with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
+        for path, _ in zip(paths, pool.map(execution.execute, paths), strict=True):
+            print(path.relative_to(ROOT), flush=True)
+
+
+def study_options(parser: argparse.ArgumentParser) -> None:
+    from safe_companion import sample
+
+    parser.add_argument("name", metavar="NAME", help="such as table4 or modalities")
+    parser.add_argument("--dataset", choices=sample.CLASSES, default="hardvs")
+
+
+def study(options: argparse.Namespace) -> int:
+    from safe_companion import effects, studies
+
+    known = studies.studies(options.dataset, "sample")
+    if options.name not in known:
+        choices = ", ".join(known)
+        print(f"no study {options.name} of {options.dataset}: choose from {choices}")
+        return 2
+    found = {
+        row: studies.records(fields, dataset=options.dataset, origin="sample")
+        for row, fields in known[options.name].items()
+    }
+    print(f"sample data, {options.dataset}; differences are to the first row")
+    table = effects.effect_table(found, baseline=next(iter(found)))
+    print(table.to_string(na_rep="", float_format="{:.1f}".format))
+    return 0
+
+
+def ledger_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--format", choices=["text", "csv"], default="text")
+
+
+def ledger(options: argparse.Namespace) -> None:
+    from safe_companion import claims
+
+    table = claims.ledger()
+    if options.format == "csv":
+        print(table.to_csv(float_format="%.5g"))
+        return
+    shown = ["where", "paper", "unit", "ours", "±", "seeds", "origin", "verdict"]
+    print(table[shown].to_string(na_rep="", float_format="{:.5g}".format))
