@@ -314,9 +314,9 @@ def in_threads(function: Callable[[S], T], items: Sequence[S]) -> Iterator[T]:
     with ThreadPoolExecutor(min(8, 2 * (os.cpu_count() or 1))) as pool:
         try:
             results = pool.map(function, items)
-            yield from how_far.bar(
-                results, total=len(items), desc="checking recordings", unit="recording"
-            )
+            few = len(items) < 200  # done before anybody wonders
+            about: dict = {"desc": "checking recordings", "unit": "recording", "disable": few}
+            yield from how_far.bar(results, total=len(items), **about)
         finally:
             pool.shutdown(cancel_futures=True)
 

@@ -149,7 +149,7 @@ def test_class_names_are_the_models_the_given_ones_or_numbers(run, hands):
     assert {name for name, _ in prediction.predict(model, take)} == set(NAMES)
     given = prediction.predict(model, take, class_names=["yes", "no"], top=1)
     assert len(given) == 1 and given[0][0] in ("yes", "no")
-    model.class_names = []
+    model.about = {}
     assert {name for name, _ in prediction.predict(model, take)} == {"0", "1"}
     with pytest.raises(ValueError, match="top=0; expected 1 or more"):
         prediction.predict(model, take, top=0)
