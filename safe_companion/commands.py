@@ -92,8 +92,9 @@ def existing_run(text: str) -> Path:
 def summary(options: argparse.Namespace) -> None:
     from safe_companion import places, prediction, records
 
-    if "evaluates" in records.read_json(options.run / places.RECORD):
-        print(prediction.summary(records.read_json(options.run / places.RECORD)))
+    evaluation = prediction.read_evaluation(options.run)
+    if evaluation is not None:
+        print(prediction.summary(evaluation))
     else:
         print(records.summary(records.read_record(options.run)))
     files = {

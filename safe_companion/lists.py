@@ -107,6 +107,8 @@ def class_folders(root: Path) -> tuple[list[str], list[str]]:
     with os.scandir(root) as entries:
         folders = [entry.name for entry in entries if entry.is_dir()]
     visible = sorted(f for f in folders if not f.startswith(".") and f != "__MACOSX")
+    for name in visible:
+        _check_name(root, name)
     full = [folder for folder in visible if next(_samples(root / folder), None)]
     return full, [folder for folder in visible if folder not in full]
 
@@ -119,9 +121,22 @@ def _samples(folder: Path) -> Iterator[str]:
                 continue
             if entry.is_dir():
                 if not _is_nested(entry):
+                    _check_name(folder, entry.name)
                     yield entry.name
             elif is_event_file(Path(entry.path)):
+                _check_name(folder, entry.name)
                 yield os.path.splitext(entry.name)[0]
+
+
+def _check_name(folder: Path, name: str) -> None:
+    """ValueError for a name that cannot be written into any table: its bytes are no UTF-8."""
+    try:
+        name.encode()
+    except UnicodeEncodeError as error:
+        raise ValueError(
+            f"{folder}: found the name {name!r}, whose bytes are no UTF-8; expected names in UTF-8."
+            " Rename it."
+        ) from error
 
 
 def _is_nested(entry: "os.DirEntry[str]") -> bool:

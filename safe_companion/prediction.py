@@ -12,10 +12,13 @@ import time
 from pathlib import Path
 from typing import Any
 
+import torch
+
 import safe_core
 from safe_companion import behaviour, describing, flags, places, records, released, runs
 from safe_companion.clips import ClipDataset
 from safe_companion.datasets import Splits
+from safe_companion.formats.content import MAX_SIDE
 from safe_companion.readers import read_events
 from safe_companion.recordings import DAVIS346, Recording, RecordingError, locate
 from safe_core import SAFE, Config
@@ -50,12 +53,28 @@ def trained_size(about: dict, checkpoint: Path) -> Size | None:
     """(width, height) that a model's training gave to recordings that do not say theirs.
 
     From the checkpoint, else from the record beside it. None: each says it, or nothing is known.
+    ValueError if what is written there is no size.
     """
-    size = about.get("sensor_size")
+    size = _size_in(about, checkpoint)
     record = checkpoint.with_name(places.RECORD)
     if size is None and record.exists():
-        size = records.read_json(record)["data"].get("sensor_size")
-    return tuple(size) if size else None
+        there = records.read_json(record)
+        size = _size_in(there.get("data") if isinstance(there, dict) else None, record)
+    return size
+
+
+def _size_in(about: Any, place: str | Path) -> Size | None:
+    """The sensor_size in a description that was read from `place`."""
+    size = about.get("sensor_size") if isinstance(about, dict) else "no description"
+    if size is None:
+        return None
+    if isinstance(size, list) and len(size) == 2:
+        if all(type(side) is int and 1 <= side <= MAX_SIDE for side in size):
+            return size[0], size[1]
+    raise ValueError(
+        f"{place}: found sensor_size {size!r}; expected [width, height] in pixels, or null. The "
+        "file is damaged: copy it again."
+    )
 
 
 def clip_of(
@@ -114,6 +133,19 @@ def _check_modalities(recording: Recording, config: Config) -> None:
     )
 
 
+def _log_probs(model: SAFE, clips: Any, config: Config) -> torch.Tensor:
+    """safe_core.predict; ValueError if damaged weights give what is no number."""
+    log_probs = safe_core.predict(model, clips, config)
+    wrong = log_probs.isnan().any(dim=1).nonzero().flatten().tolist()
+    if wrong:
+        raise ValueError(
+            f"{clips[wrong[0]]['name']}: found probabilities that are no numbers, of "
+            f"{len(wrong):,} of {len(clips):,} recordings; expected numbers. The weights of the "
+            "model are damaged: copy the checkpoint again."
+        )
+    return log_probs
+
+
 def answer(
     model: SAFE, clip: dict[str, Any], *, class_names: list[str] | None = None, top: int = 5
 ) -> list[tuple[str, float]]:
@@ -121,7 +153,7 @@ def answer(
     if top < 1:
         raise ValueError(f"top={top}; expected 1 or more classes")
     alone = dataclasses.replace(model.config, batch_size=1, workers=0)
-    probabilities = safe_core.predict(model, [clip], alone)[0].exp()
+    probabilities = _log_probs(model, [clip], alone)[0].exp()
     surest = probabilities.topk(min(top, len(probabilities)))
     numbers = [str(label) for label in range(len(probabilities))]
     names = class_names or model.about.get("class_names") or numbers
@@ -141,11 +173,12 @@ def predict(
     model: what `load_model` gives. recording: its path in any form that can be read, or what
     `read_recording` gives. class_names: by label; default: the model's. sensor_size: such as
     "346x260", of a recording that does not say it; default: that of the model's training. Raises
-    RecordingError: what is wrong with the recording, or lacking for this model.
+    RecordingError: what is wrong with the recording, or lacking for this model; ValueError: what is
+    wrong with the model.
     """
     config = dataclasses.replace(model.config, sensor_size=sensor_size or model.config.sensor_size)
-    trained = model.about.get("sensor_size")
-    clip = clip_of(recording, config, sensor_size=tuple(trained) if trained else None)
+    trained = _size_in(model.about, "the model's description")
+    clip = clip_of(recording, config, sensor_size=trained)
     return answer(model, clip, class_names=class_names, top=top)
 
 
@@ -237,7 +270,7 @@ def evaluate(
     check_place(out_dir, subject, splits.fingerprint, split)
 
     start = time.perf_counter()
-    log_probs = safe_core.predict(model.to(device), clips, config)
+    log_probs = _log_probs(model.to(device), clips, config)
     told = {"data_root": config.data_root and Path(config.data_root).name}  # no path of a machine
     skipped = [(name, reason.replace(f"{splits.root}/", "")) for name, reason in splits.skipped]
     identity = about.get("identity") or {}
@@ -273,12 +306,11 @@ def check_place(folder: Path, subject: dict[str, str], fingerprint: str, split: 
     """FileExistsError if a folder holds a run, or the evaluation of something else."""
     file = folder / places.RECORD
     if file.exists():
-        there = records.read_json(file)
-        evaluated = there.get("evaluates")
-        if evaluated is None:
+        there = read_evaluation(folder)
+        if there is None:
             found = "the record of a run"
-        elif evaluated["sha256"] != subject["sha256"]:
-            found = f"an evaluation of another checkpoint ({evaluated['checkpoint']})"
+        elif there["evaluates"]["sha256"] != subject["sha256"]:
+            found = f"an evaluation of another checkpoint ({there['evaluates']['checkpoint']})"
         elif there["data"]["fingerprint"] != fingerprint or there["split"] != split:
             found = "an evaluation on other data"
         else:
@@ -290,6 +322,22 @@ def check_place(folder: Path, subject: dict[str, str], fingerprint: str, split: 
     raise FileExistsError(
         f"{folder}: found {found}; expected a folder of its own. Give another --out-dir."
     )
+
+
+def read_evaluation(folder: Path) -> dict[str, Any] | None:
+    """The record of an evaluation in its folder; None: of something else. ValueError: damaged."""
+    file = folder / places.RECORD
+    record = records.read_json(file)
+    if not isinstance(record, dict) or "evaluates" not in record:
+        return None
+    try:
+        summary(record)
+        said = [record["evaluates"]["sha256"], record["data"]["fingerprint"], record["split"]]
+        if not all(isinstance(text, str) for text in said):
+            raise TypeError("a fingerprint or split that is no text")
+    except Exception as error:  # damaged content raises many kinds
+        raise ValueError(f"{file}: not the record of an evaluation ({error!r})") from error
+    return record
 
 
 def summary(record: dict[str, Any]) -> str:

@@ -307,6 +307,10 @@ def drawn_options(rng: Damage, suffix: str) -> dict[str, Any]:
     return options | {"columns": "t,x,y,p" if unnamed or rng.random() < 0.1 else None}
 
 
+def suffixes_of(bases: dict[str, list[Path]]) -> list[str]:
+    return [name for name in bases if name.startswith(".")]
+
+
 def a_recording(suffix: str, rng: Damage, folder: Path, bases: Any) -> Trial:
     """A damaged event file; of npz also damage that its checksums agree with."""
     base = rng.choice(bases[suffix])
@@ -321,11 +325,8 @@ def a_recording(suffix: str, rng: Damage, folder: Path, bases: Any) -> Trial:
             path, members | {name: rng.content(members[name], rng.choice(list(members.values())))}
         )
     else:
-        other = (
-            rng.choice(bases[rng.choice(list(READERS) if rng.random() < 0.5 else [suffix])])
-            if suffix != ".bs2"
-            else base
-        )
+        near = rng.random() < 0.5
+        other = rng.choice(bases[suffix if near else rng.choice(suffixes_of(bases))])
         path.write_bytes(rng.content(base.read_bytes(), other.read_bytes()))
     return Trial(look_at(path, options, "event"), [str(path)], f"{base} {options} {inside}")
 
@@ -442,7 +443,7 @@ def a_root(rng: Damage, folder: Path, bases: Any) -> Trial:
 def a_check(rng: Damage, folder: Path, bases: Any) -> Trial:
     """One damaged recording among others, of any format, before a training or `safe check`."""
     root = link_root(folder, bases["root"][0])
-    suffix = rng.choice([suffix for suffix in bases if suffix.startswith(".")])
+    suffix = rng.choice(suffixes_of(bases))
     base = rng.choice(bases[suffix])
     path = root / "more" / f"take{suffix}"
     path.parent.mkdir()
@@ -662,7 +663,14 @@ def worker(cases: list[tuple[str, int]], seed: int, work: Path, bases: Any, to: 
         if os.fstat(errors).st_size > FLOOD:
             outcome, words = "FLOOD", os.pread(errors, 300, 0).decode(errors="replace")
         seconds = time.perf_counter() - start
+        if outcome.isupper():
+            keep(kind, index, work)
         os.write(to, json.dumps([kind, index, outcome, words[-3000:], seconds]).encode() + b"\n")
+
+
+def keep(kind: str, index: int, work: Path) -> None:
+    place = work / "kept" / f"{kind}-{index}"
+    shutil.copytree(work / "case", place, symlinks=True, dirs_exist_ok=True)
 
 
 def resident() -> int:
@@ -703,6 +711,7 @@ def try_all(
         status = os.waitpid(child, 0)[1]
         if ended:
             words = (work / "stderr").read_text(errors="replace")[-2000:]
+            keep(*cases[done], work)
             yield *cases[done], ended, f"status {status}\n{words}", float(SECONDS)
             done += 1
 
@@ -743,23 +752,25 @@ def main() -> int:
         cases = [(options.kind, options.index)]
     table: dict[str, Counter[str]] = {kind: Counter() for kind in kinds}
     forbidden = slowest = 0
-    kept = Path(tempfile.mkdtemp(prefix="damaged-"))
-    with tempfile.TemporaryDirectory() as folder:
-        work = Path(folder)
-        (work / "bases").mkdir()
-        bases = make_bases(work / "bases")
-        for kind, index, outcome, words, seconds in try_all(cases, options.seed, work, bases):
-            table[kind][outcome] += 1
-            slowest = max(slowest, seconds)
-            if outcome.isupper():
-                forbidden += 1
-                shutil.copytree(work / "case", kept / f"{kind}-{index}", symlinks=True)
-                print(f"\n{outcome}: --seed {options.seed} --kind {kind} --index {index}\n{words}", flush=True)
-            elif options.index is not None:
-                print(outcome, words)
+    work = Path(tempfile.mkdtemp(prefix="damaged-"))
+    (work / "bases").mkdir()
+    bases = make_bases(work / "bases")
+    for kind, index, outcome, words, seconds in try_all(cases, options.seed, work, bases):
+        table[kind][outcome] += 1
+        slowest = max(slowest, seconds)
+        if outcome.isupper():
+            forbidden += 1
+            again = f"--seed {options.seed} --kind {kind} --index {index}"
+            print(f"\n{outcome}: {again}\n{words}", flush=True)
+        elif options.index is not None:
+            print(outcome, words)
     frame = pd.DataFrame.from_dict(table, orient="index").fillna(0).astype(int)
     print(frame.assign(all=frame.sum(axis=1)).to_string())
-    print(f"{len(cases)} inputs, {forbidden} forbidden (kept in {kept}), slowest {slowest:.1f} s")
+    print(f"{len(cases)} inputs, {forbidden} forbidden, slowest {slowest:.1f} s")
+    if forbidden:
+        print(f"the inputs are kept in {work}/kept")
+    else:
+        shutil.rmtree(work)
     return int(forbidden > 0)
 
 
