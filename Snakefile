@@ -120,8 +120,8 @@ rule run:
     resources: gpu=PROCESSES
     shell:  # `keep` puts the record there last, by rename: where it is, the run is whole
         "OMP_NUM_THREADS={threads} {params.quiet} {sys.executable:q} {params.launcher} -m safe_companion train {params.options} "
-        "--out-dir runs/{wildcards.run:q} --resume && {sys.executable:q} -m safe_companion keep runs/{wildcards.run:q} "
-        "&& rm -f runs/{wildcards.run:q}/last.*"
+        "--out-dir runs/{wildcards.run:q} --resume && rm -f runs/{wildcards.run:q}/last.* "
+        "&& {sys.executable:q} -m safe_companion keep runs/{wildcards.run:q}"
 
 
 rule draws:

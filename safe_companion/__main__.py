@@ -11,7 +11,7 @@ import sys
 import traceback
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, NoReturn
 
 from safe_companion import ROOT, commands, model_commands
 
@@ -119,11 +119,17 @@ def nearest(word: str, known: Iterable[str]) -> str:
     return f"; did you mean {found[0]}?" if found else ""
 
 
+class Parser(argparse.ArgumentParser):
+    """Says what is wrong in one line, where argparse would list every option."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: {message}\n`{self.prog} --help` lists what there is\n")
+
+
 def parse(words: Sequence[str]) -> argparse.Namespace:
     """The options of a command line; SystemExit with what is wrong, and the nearest known word."""
-    parser = argparse.ArgumentParser(
-        prog="safe", description="The companion of the SAFE paper.", allow_abbrev=False
-    )
+    about = "The companion of the SAFE paper."
+    parser = Parser(prog="safe", description=about, allow_abbrev=False)
     subs = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     used = parser
     for name, command in COMMANDS.items():

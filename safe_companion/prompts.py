@@ -47,9 +47,11 @@ def prompt_sentences(class_names: list[str], config: Config) -> list[list[str]]:
     if config.prompt_file:
         return _sentences_of_file(config.prompt_file, names)
     template = TEMPLATES[config.dataset] if config.prompt is None else config.prompt
-    if "{}" not in template or not _is_text(template):
+    if not _is_text(template):
+        raise ValueError(f"prompt={template!r}; expected text whose bytes are UTF-8")
+    if "{}" not in template:
         raise ValueError(
-            f"prompt={template!r}; expected a sentence in UTF-8 with {{}} for the class name, "
+            f"prompt={template!r}; expected a sentence with {{}} where the class name belongs, "
             f"such as {TEMPLATES[config.dataset]!r}"
         )
     return [[template.replace("{}", name)] for name in names]

@@ -187,6 +187,10 @@ def _read_image_folders(path: Path, files: Files) -> Recording:
     """A recording of frames, stored event images, or both, which then pair by their numbers."""
     aps = numbered_images(files.aps_folder)
     dvs = numbered_images(files.dvs_folder)
+    if not aps and not dvs and path.suffix.lower() in READERS and not path.exists():
+        raise RecordingError(
+            f"{path}: found no such file; expected an event file. Check the path.", kind="missing"
+        )
     if not aps and not dvs:
         name = files.name
         raise RecordingError(

@@ -1,16 +1,16 @@
 """What does a kill leave behind? Kills commands at random moments, gives them again, compares.
 
-    python tests/kills.py                       20 kills, seed 0: a quarter of an hour on two cores
-    python tests/kills.py --only sweep --count 5 --seed 1
+    python tests/kills.py --count 20 --seed 0    a quarter of an hour on two cores
+    python tests/kills.py --only sweep --count 5
 
-A command is killed after a random time, or just as it has written something. Then it is given again
-until it ends. What lies in its folder must be what an uninterrupted one has left, bit for bit but
-for times, dates and memory; hidden files and locks count. All that runs is a copy of this
-repository whose samples are tiny. It stays there, with what commands said, if a fault is found.
+A command is killed after a random time, or just as it has written something, and given again until
+it ends. Its folder must hold what an uninterrupted one leaves, bit for bit but for times, dates and
+memory. What runs is a copy of this repository with few recordings; it stays if a fault is found.
 """
 
 import argparse
 import contextlib
+import itertools
 import json
 import math
 import os
@@ -30,7 +30,6 @@ import psutil  # type: ignore[import-untyped]
 import safetensors
 
 ROOT = Path(__file__).resolve().parents[1]
-COPIED = ("safe_companion", "book", "profiles", "Snakefile", "safe_core.py")
 FEW = {  # in the copy's safe_core.py: a run takes seconds
     r"(sample_train_per_class: Size) = \d+": r"\1 = 2",
     r"(sample_test_per_class: Size) = \d+": r"\1 = 1",
@@ -43,6 +42,7 @@ import sys; from safe_companion import sample
 if __name__ == "__main__":
     sample.make_sample(*sys.argv[1:], train_per_class=2, test_per_class=1, workers=2)
 """
+LEFT_BY_SWEEPS = {"results", "runs", ".snakemake", "locks"}
 CHANGING = ("seconds", "date", "peak_memory_gib")  # in records and checkpoints
 KILLS = {"kill all": signal.SIGKILL, "kill parent": signal.SIGKILL}
 KILLS |= {"terminate parent": signal.SIGTERM, "interrupt all": signal.SIGINT}  # as Ctrl-C does
@@ -82,18 +82,13 @@ def new(work: Path, case: Case, name: str) -> Path:
 
 def start(work: Path, case: Case, out: Path) -> subprocess.Popen:
     cwd = (out if case.copies else work) / "repository"
-    text = f"{case.cache} {sys.executable} -m {case.words}"
-    text = text.replace("{data}", str(work / "data")).replace("{out}", str(out))
-    cache, *words = text.split()
+    text = f"{case.cache} {sys.executable} -m {case.words}".replace("{out}", str(out))
+    cache, *words = text.replace("{data}", str(work / "data")).split()
     environment = {"SAFE_CACHE": cache, "PYTHONPATH": str(cwd), "TQDM_DISABLE": "1"}
     environment = os.environ | environment | {"OMP_NUM_THREADS": "1"}
     with open(f"{out}.log", "a") as log:
         pipes: Any = {"stdout": log, "stderr": log, "start_new_session": True}
         return subprocess.Popen(words, cwd=cwd, env=environment, **pipes)
-
-
-def said(out: Path) -> str:
-    return Path(f"{out}.log").read_text()
 
 
 def end(process: subprocess.Popen, how: str) -> None:
@@ -111,17 +106,14 @@ def names(folder: Path) -> set[str]:
     found = set()
     for place, folders, files in os.walk(folder):
         if os.path.basename(place) in ("repository", ".snakemake"):
-            folders[:] = [n for n in folders if n in ("results", "runs", ".snakemake", "locks")]
-            files = []
+            folders[:], files = list(LEFT_BY_SWEEPS.intersection(folders)), []
         found |= {os.path.relpath(f"{place}/{name}", folder) for name in folders + files}
     return found
 
 
-def steady(content: Any) -> Any:
+def steady(text: str | bytes) -> Any:
     """JSON without what is another at each run."""
-    if isinstance(content, dict):
-        return {k: steady(v) for k, v in content.items() if k not in CHANGING}
-    return [steady(item) for item in content] if isinstance(content, list) else content
+    return json.loads(text, object_hook=lambda d: {k: d[k] for k in d if k not in CHANGING})
 
 
 def read(file: Path) -> Any:
@@ -130,18 +122,16 @@ def read(file: Path) -> Any:
         return None
     if file.suffix == ".safetensors":
         with safetensors.safe_open(file, "np") as opened:
-            about = steady(json.loads(opened.metadata()["about"]))
+            about = steady(opened.metadata()["about"])
             return about, {key: opened.get_tensor(key).tobytes() for key in opened.keys()}
-    if file.suffix == ".json" and "checks" not in file.parts:
-        return steady(json.loads(file.read_text()))
-    return file.read_bytes()
+    content = file.read_bytes()
+    return steady(content) if file.suffix == ".json" and "checks" not in file.parts else content
 
 
 def faults(out: Path, reference: Path, *, same: bool = True) -> list[str]:
     """What is another in a folder than in the reference; same: files must be equal, too."""
-    before, after = names(reference), names(out)
-    found = [f"not in both: {name}" for name in sorted(before ^ after)]
-    both = sorted(before & after) if same else []
+    found = [f"not in both: {name}" for name in sorted(names(out) ^ names(reference))]
+    both = sorted(names(out) & names(reference)) if same else []
     found += [f"another {name}" for name in both if read(out / name) != read(reference / name)]
     for file in [] if found else out.rglob("best.json"):
         best, record = (json.loads(f.read_text()) for f in (file, file.with_name("record.json")))
@@ -164,7 +154,7 @@ def uninterrupted(work: Path, name: str) -> tuple[Path, int, float]:
     """(its folder, how often it changed, seconds) of a command that is left alone."""
     out, began = new(work, CASES[name], name.replace(" ", "_")), time.monotonic()
     changes = watch(process := start(work, CASES[name], out), out, math.inf, math.inf)
-    assert process.wait() == 0, said(out)
+    assert process.returncode == 0, Path(f"{out}.log").read_text()
     return out, changes, time.monotonic() - began
 
 
@@ -172,17 +162,16 @@ def trial(work: Path, name: str, number: int, draw: random.Random, usual: tuple)
     """Kills one command, gives it again until it ends; [case, moment, what happened, *faults]."""
     case, (reference, changes, seconds) = CASES[name], usual
     out, how = new(work, case, f"trial{number}"), draw.choice(list(KILLS))
-    moment = (math.inf, draw.uniform(0.1, 1) * seconds)
-    moment = draw.choice([moment, (draw.randint(1, changes), math.inf)])
+    at = draw.choice([(draw.randint(1, changes), math.inf), (math.inf, draw.random() * seconds)])
     process, began = start(work, case, out), time.monotonic()
-    count = watch(process, out, *moment)
+    count = watch(process, out, *at)
     when = f"{how} after {time.monotonic() - began:.1f} s, {count} changes"
     end(process, how)
     refused, found, began = 0, list[str](), time.monotonic()
     again = case._replace(words=case.again or case.words)
     while status := start(work, again, out).wait():
         refused += 1
-        orphans = how != "kill all" and "is at work here" in said(out)
+        orphans = how != "kill all" and "is at work here" in Path(f"{out}.log").read_text()
         if not orphans or time.monotonic() - began > 120:
             found = [f"status {status} when given again"]
             break
@@ -192,26 +181,26 @@ def trial(work: Path, name: str, number: int, draw: random.Random, usual: tuple)
 
 def two_at_once(work: Path, reference: Path) -> list[str]:
     """A second training in the same folder is refused, and the first does not notice."""
-    out = new(work, CASES["train"], "two at once")
+    out = new(work, CASES["train"], "two_at_once")
     first = start(work, CASES["train"], out)
     while not (out / "run" / "last.json").exists():
         time.sleep(0.01)
     first.send_signal(signal.SIGSTOP)  # for longer than the second's patience
     status = start(work, CASES["train"], out).wait()
     first.send_signal(signal.SIGCONT)
-    refused = status == 2 and "is at work here" in said(out)
+    refused = status == 2 and "is at work here" in Path(f"{out}.log").read_text()
     found = [] if refused and first.wait() == 0 else ["not refused, or the first is harmed"]
     return ["train", "two at once", f"second: {status}", *found, *faults(out, reference)]
 
 
 def full_disk(work: Path, reference: Path) -> list[str]:
     """Where no file can be larger than 4 MB, one line says so; with more the run goes on."""
-    out = new(work, CASES["train"], "full disk")
+    out = new(work, CASES["train"], "full_disk")
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (4 * 2**20, before[1]))
     status = start(work, CASES["train"], out).wait()
     resource.setrlimit(resource.RLIMIT_FSIZE, before)
-    answer = said(out).splitlines()[-1]
+    answer = Path(f"{out}.log").read_text().splitlines()[-1]
     goes_on = start(work, CASES["train"], out).wait() == 0
     found = [] if goes_on and answer.startswith("safe: ") else [f"{status}, goes on: {goes_on}"]
     return ["train", "no file over 4 MB", answer, *found, *faults(out, reference)]
@@ -220,19 +209,17 @@ def full_disk(work: Path, reference: Path) -> list[str]:
 def prepare(work: Path) -> None:
     """A copy of the repository with few recordings, and two samples."""
     repository, data = work / "repository", work / "data"
-    for path in (repository, data):
-        path.mkdir()
-    subprocess.run(["cp", "-rp", *(ROOT / name for name in COPIED), repository], check=True)
-    (repository / "weights").symlink_to(ROOT / "weights")
+    repository.mkdir()
+    copied = ["safe_companion", "book", "profiles", "weights", "Snakefile", "safe_core.py"]
+    subprocess.run(["cp", "-rp", *copied, repository], cwd=ROOT, check=True)
     core = (repository / "safe_core.py").read_text()
     for pattern, few in FEW.items():
         core, count = re.subn(pattern, few, core)
         assert count == 1, pattern
     (repository / "safe_core.py").write_text(core)
     (repository / "make_sample.py").write_text(MAKE_SAMPLE)
-    for dataset in ("hardvs", "pokerevent"):
-        made = start(work, Case(f"make_sample {dataset} {{data}}/{dataset}"), data).wait()
-        assert made == 0, said(data)
+    for name in ("hardvs", "pokerevent"):
+        assert start(work, Case(f"make_sample {name} {{data}}/{name}"), data).wait() == 0
 
 
 def main() -> None:
@@ -246,8 +233,7 @@ def main() -> None:
     cases = [options.only] if options.only else list(CASES)
     usual = {name: uninterrupted(work, name) for name in cases}
     told = []
-    for number in range(options.count):
-        name = cases[number % len(cases)]
+    for number, name in zip(range(options.count), itertools.cycle(cases), strict=False):
         told.append(trial(work, name, number, draw, usual[name]))
         print("; ".join(told[-1]), flush=True)
     if "train" in cases:

@@ -3,6 +3,7 @@
 import csv
 import hashlib
 import json
+import os
 import shutil
 
 import numpy as np
@@ -15,6 +16,7 @@ from recipes import (
     random_events,
     save_images,
     save_npz,
+    save_numbered,
     save_stored,
     write_lists,
 )
@@ -244,6 +246,22 @@ def test_a_folder_without_recordings_is_named(tmp_path):
     (tmp_path / "a").mkdir()
     with pytest.raises(FileNotFoundError, match="found 0 recordings in 0 class folders.*no files"):
         open_root(tmp_path, **FOLDER)
+
+
+@pytest.mark.parametrize("kind", ["class", "recording", "folder of a recording"])
+def test_names_that_no_table_can_hold_are_refused_before_a_training(kind, tmp_path):
+    strange = os.fsdecode(b"caf\xe9")
+    root = tmp_path / "takes"
+    for name in ("Wave", strange if kind == "class" else "Bow"):
+        for i in range(3):
+            save_npz(root / name / f"{i}.npz", random_events(20))
+    if kind == "recording":
+        save_npz(root / "Bow" / f"{strange}.npz", random_events(20))
+    if kind == "folder of a recording":
+        save_numbered(root / "Bow" / strange)
+    place = root if kind == "class" else root / "Bow"
+    with pytest.raises(ValueError, match=f"{place}: found the name 'caf.+udce9.*UTF-8"):
+        open_root(root, dataset="folder")
 
 
 def test_a_folder_of_what_cannot_be_read_says_what_is_there_and_what_can_be_read(tmp_path):

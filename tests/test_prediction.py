@@ -169,6 +169,37 @@ def test_a_trained_model_is_asked_in_two_lines(tmp_path):
 
 
 # ------------------------------------------------------------------------------- data sets
+@pytest.mark.parametrize("size", [[{}, 6], [8], [8, True], [8, 0], [8.0, 6], "86", 7, [8, 1 << 20]])
+def test_a_sensor_size_that_is_none_is_named(size, run, hands, tmp_path):
+    model, about = released.load_model(run)
+    model.about = about | {"sensor_size": size}
+    found = f"found sensor_size {re.escape(repr(size))}; expected"
+    with pytest.raises(ValueError, match=f"the model's description: {found}"):
+        prediction.predict(model, hands / "action_001" / "test (0)")
+    with pytest.raises(ValueError, match=f"best.safetensors: {found}"):
+        prediction.trained_size(model.about, run)
+    checkpoint = tmp_path / "best.safetensors"
+    for data in ({"sensor_size": size}, size):
+        (tmp_path / "record.json").write_text(json.dumps({"data": data}))
+        with pytest.raises(ValueError, match="record.json: found sensor_size"):
+            prediction.trained_size({}, checkpoint)
+    (tmp_path / "record.json").write_text("[]")
+    with pytest.raises(ValueError, match="record.json: found sensor_size"):
+        prediction.trained_size({}, checkpoint)
+
+
+def test_weights_that_give_no_numbers_give_no_answer(run, hands, tmp_path):
+    tensors, about = safe_core.load_checkpoint(run)
+    tensors["fusion.readout"][0, 0] = float("nan")
+    damaged = tmp_path / "best.safetensors"
+    safe_core.save_checkpoint(damaged, tensors, about)
+    take = hands / "action_001" / "test (0)"
+    with pytest.raises(ValueError, match=r"test \(0\): found .* no numbers.*weights .* damaged"):
+        prediction.predict(released.load_model(damaged)[0], take)
+    with pytest.raises(ValueError, match=r"found .* no numbers, of 4 of 4 recordings"):
+        prediction.evaluate(damaged)
+
+
 def test_an_evaluation_writes_a_record_of_its_own(run, hands):
     before = sorted(file.name for file in run.parent.iterdir())
     record, folder = prediction.evaluate(run)
@@ -281,6 +312,34 @@ def test_a_folder_that_holds_something_else_is_left_alone(run, hands, tmp_path):
     (folder / "record.json").write_text(json.dumps(record))
     with pytest.raises(FileExistsError, match="found the record of a run"):
         prediction.evaluate(run, out_dir=folder)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"evaluates": 5},
+        {"evaluates": {"checkpoint": "a"}},
+        {"data": {}},
+        {"test": {"top1": "x", "top5": 1}},
+        {"split": 3},
+        {"config": []},
+    ],
+    ids=str,
+)
+def test_a_damaged_record_of_an_evaluation_is_named(change, run, hands, tmp_path, capsys):
+    record, folder = prediction.evaluate(run, out_dir=tmp_path / "a")
+    (folder / "record.json").write_text(json.dumps(record | change))
+    with pytest.raises(ValueError, match="record.json: not the record of an evaluation"):
+        prediction.evaluate(run, out_dir=folder)
+    assert tool.main(["summary", str(folder)]) == 2
+    assert "record.json: not the record of an evaluation" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("content", ["[]", "5", "null", '"evaluates"'])
+def test_a_record_of_nothing_is_named(content, tmp_path, capsys):
+    (tmp_path / "record.json").write_text(content)
+    assert tool.main(["summary", str(tmp_path)]) == 2
+    assert "record.json: not the record of a run" in capsys.readouterr().err
 
 
 def test_data_that_are_gone_are_asked_for(tmp_path, hands):

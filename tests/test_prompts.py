@@ -27,6 +27,11 @@ def test_a_template_without_a_place_for_the_name_is_refused(template):
         sentences(["cat"], prompt=template)
 
 
+def test_a_template_that_cannot_be_written_is_refused():
+    with pytest.raises(ValueError, match=r"prompt='.udcff \{\}'; expected text .* UTF-8"):
+        sentences(["cat"], prompt="\udcff {}")  # as a command line gives bytes that are no UTF-8
+
+
 def test_no_two_classes_share_a_sentence():
     names = ["Whale", "Cat", "whale", "WHALE 1"]
     assert sentences(names, prompt="{}") == [["Whale 2"], ["Cat"], ["whale 3"], ["WHALE 1"]]

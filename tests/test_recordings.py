@@ -334,3 +334,9 @@ def test_real_street_recording(real_data):
     assert rgb(recording.frame_sources[0]).shape == (3, 260, 346)
     windows = events.frame_windows(recording.frame_t, recording.events["t"])
     assert len(windows) == 4 and all(stop - start > 1000 for start, stop in windows)
+
+
+def test_a_mistyped_file_is_named_as_one(tmp_path):
+    with pytest.raises(RecordingError, match="absent.npz: found no such file.*Check the path") as it:
+        read_recording(tmp_path / "absent.npz")
+    assert it.value.kind == "missing"
