@@ -10,7 +10,7 @@ SWEEP ?= --cores $(CORES)
 BIN := .venv/bin
 STUDIES := $(shell tail -n +2 book/studies.csv | cut -d, -f1)
 
-.PHONY: train test lint golden mutants book reproduce notebooks lock clean $(STUDIES)
+.PHONY: train test lint golden mutants damage kills book reproduce notebooks lock clean $(STUDIES)
 .DELETE_ON_ERROR:
 
 train: .venv/installed
@@ -34,6 +34,14 @@ golden: .venv/installed
 # 200 faults, drawn at random and put in one at a time: which does no test find?
 mutants: .venv/installed
 	$(BIN)/python tests/mutants.py --jobs $(CORES)
+
+# 10,000 damaged inputs of every kind: which one ends in anything but an answer or a named error?
+damage: .venv/installed
+	$(BIN)/python tests/damage.py
+
+# Training, sweep and generation killed at random moments: do they end as if they had not been?
+kills: .venv/installed
+	$(BIN)/python tests/kills.py
 
 book: .venv/installed
 	$(BIN)/jupyter-book build . -W -n --keep-going

@@ -487,8 +487,8 @@ def save_checkpoint(path: Path, tensors: dict[str, Tensor], about: dict) -> None
     text = json.dumps(about, indent=1)
     stored = {key: tensor.detach().cpu().contiguous() for key, tensor in tensors.items()}
     content = safetensors.torch.save(stored, {"about": text})
-    write_atomically(path, lambda p: p.write_bytes(content))
     write_atomically(path.with_suffix(".json"), lambda p: p.write_text(text))
+    write_atomically(path, lambda p: p.write_bytes(content))  # last: where it is, both are whole
 
 
 def load_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict]:

@@ -66,14 +66,15 @@ def train(
     run and resume is not given; OSError if another process is at work in it; ValueError if the run
     that it holds is another one.
     """
-    _, rank, _ = safe_core.join_processes()
-    if rank > 0:
-        return train_alone(config, out_dir, resume=resume, on_step=on_step)
-    lock = locks.take(out_dir)
+    _, rank, size = safe_core.join_processes()
+    lock = locks.take(out_dir) if rank == 0 else None
     try:
+        if size > 1:
+            dist.barrier()  # all find what the last holder of the lock has left
         return train_alone(config, out_dir, resume=resume, on_step=on_step)
     finally:
-        lock.release()
+        if lock:
+            lock.release()
 
 
 def train_alone(

@@ -105,6 +105,8 @@ def worker(cases: list[tuple[str, int]], seed: int, work: Path, bases: Any, to: 
         if outcome.isupper():
             keep(kind, index, work)
         os.write(to, json.dumps([kind, index, outcome, words[-3000:], seconds]).encode() + b"\n")
+        if outcome.isupper():
+            return  # what it has left behind, such as a peak of memory, is no fault of the next
 
 
 def keep(kind: str, index: int, work: Path) -> None:
@@ -134,15 +136,16 @@ def try_all(
                 traceback.print_exc()
             os._exit(0)
         os.close(to)
-        ended = ""
+        ended, started = "", False
         with os.fdopen(source, "rb", buffering=0) as file:
             lines = LineReader(file)
             while done < len(cases):
                 said = lines.next(SECONDS)
                 if not said:
-                    ended = "SLOW" if said is None else "CRASH"
+                    ended = "SLOW" if said is None else "CRASH" if started else ""
                     break
-                if len(said) > 2:
+                started = len(said) == 2
+                if not started:
                     done += 1
                     yield tuple(said)
         with contextlib.suppress(ProcessLookupError):
@@ -183,6 +186,7 @@ def main() -> int:
     parser.add_argument("--kind", choices=KINDS, help="default: all")
     parser.add_argument("--index", type=int, help="only this input of the kind")
     options = parser.parse_args()
+    sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     kinds = [options.kind] if options.kind else list(KINDS)
     total = sum(KINDS[kind][0] for kind in kinds)
     counts = {kind: math.ceil(options.count * KINDS[kind][0] / total) for kind in kinds}

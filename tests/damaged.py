@@ -117,9 +117,8 @@ def odd_arrays(rng: Damage, folder: Path, bases: Any) -> Trial:
         fixed_npz(path, {f"{key}.npy": npy(column) for key, column in columns.items()})
     elif path.suffix == ".npy":
         named = np.zeros(length, [(key, column.dtype) for key, column in columns.items()])
-        rows = [rng.array(4) if rng.random() < 0.2 else np.arange(4) for _ in range(4)]
-        square = [row for row in rows if row.shape == (4,)] or [[0, 1, 2]]
-        path.write_bytes(npy(rng.choice([named, np.stack(square, axis=1), columns["x"]])))
+        square = np.stack([rng.array(4)] * rng.choice([3, 4, 5]), axis=-1)
+        path.write_bytes(npy(rng.choice([named, square, columns["x"]])))
     else:
         with h5py.File(path, "w") as file:
             for key, column in columns.items():

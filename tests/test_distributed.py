@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from tiny import Clips, batch_of, model_of, run_fit, small
 from torch.nn import functional as F
 from torch.nn.parallel import DistributedDataParallel
 
+from safe_companion import locks, runs
 from safe_core import predict
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -71,6 +73,25 @@ def test_a_run_of_two_processes_is_that_of_one(two, tmp_path):
         torch.testing.assert_close(answers, alone["log_probs"], atol=2e-3, rtol=0)
         expected = [row["train_loss"] for row in alone["history"]]
         assert losses == pytest.approx(expected, abs=1e-4)  # of all clips, in both processes
+
+
+def finished_meanwhile(rank, folder):
+    """One of two processes that resume a run whose record another one is about to write."""
+    join(rank, folder, "late")
+
+    def take(out_dir, take=locks.take):
+        time.sleep(1)
+        (out_dir / "record.json").touch()
+        return take(out_dir)
+
+    locks.take = take
+    runs.train_alone = lambda config, out_dir, **_: {"found": (out_dir / "record.json").exists()}
+    assert runs.train(small(), folder, resume=True)["found"]
+    dist.destroy_process_group()
+
+
+def test_every_process_waits_for_the_one_at_work_in_the_folder(tmp_path):
+    mp.spawn(finished_meanwhile, args=(tmp_path,), nprocs=2)
 
 
 def test_torchrun_trains_on_the_sample_and_resumes(tmp_path):

@@ -323,6 +323,28 @@ def test_a_run_is_never_overwritten(tmp_path):
     assert (tmp_path / "last.safetensors").read_bytes() == before
 
 
+@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize("name", ["last.json", "last.safetensors"])
+def test_a_kill_between_the_two_files_of_the_last_checkpoint_is_made_good(
+    tmp_path, monkeypatch, name, when
+):
+    replace, config = os.replace, small(epochs=1)
+
+    def killed(partial, path):
+        if path.name != name or when == "after":
+            replace(partial, path)
+        if path.name == name:
+            raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(safe_core.os, "replace", killed)
+        with pytest.raises(Killed):
+            run_fit(tmp_path, config)
+    result = run_fit(tmp_path, config, resume=True)
+    assert not list(tmp_path.glob("*.partial"))
+    assert json.loads((tmp_path / "last.json").read_text())["history"] == result["history"]
+
+
 # ------------------------------------------------------------------------------- checkpoints
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):

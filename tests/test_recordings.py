@@ -337,6 +337,8 @@ def test_real_street_recording(real_data):
 
 
 def test_a_mistyped_file_is_named_as_one(tmp_path):
-    with pytest.raises(RecordingError, match="absent.npz: found no such file.*Check the path") as it:
+    with pytest.raises(
+        RecordingError, match="absent.npz: found no such file.*Check the path"
+    ) as it:
         read_recording(tmp_path / "absent.npz")
     assert it.value.kind == "missing"

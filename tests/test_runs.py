@@ -371,4 +371,4 @@ def test_too_few_recordings_for_the_processes_are_named(cache, monkeypatch, tmp_
     monkeypatch.setattr(runs, "open_in_all_processes", lambda config: splits)
     monkeypatch.setattr(safe_core, "join_processes", lambda: (torch.device("cpu"), 0, 30))
     with pytest.raises(ValueError, match="24 validation and 24 test recordings for 30 processes"):
-        runs.train(configure(**TINY), tmp_path)
+        runs.train_alone(configure(**TINY), tmp_path, resume=False, on_step=print)
