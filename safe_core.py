@@ -514,6 +514,7 @@ def load_model(path: str | Path, fusion_of: Any = lambda _: Fusion) -> tuple[SAF
             raise ValueError("its weights are of another size than its configuration")
         model = SAFE(config, about["sentences"], fusion_of(config))
         model.load_state_dict({k: v for k, v in tensors.items() if not k.startswith("optimizer.")})
+        "".join(about["class_names"])  # TypeError, unless all are texts
         model.about = about
     except Exception as error:  # a damaged description raises many kinds
         raise ValueError(f"{path}: not a model that this code builds: {error}") from error

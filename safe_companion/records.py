@@ -9,6 +9,7 @@ import dataclasses
 import functools
 import hashlib
 import json
+import math
 import os
 import platform
 import resource
@@ -106,8 +107,8 @@ def sentences_fingerprint(class_names: list[str], config: Config) -> str | None:
 def outdated(run: dict) -> list[str]:
     """What of a record would be another today: groups of golden values, or its "sentences"."""
     changed = behaviour.outdated(run)
-    if run["data"]["origin"] == "sample" and run["config"]["data_root"] is None:
-        config = Config(**run["config"])
+    config = Config(**run["config"])
+    if run["data"]["origin"] == "sample" and config.data_root is None:
         names = datasets.class_names(config.dataset, None)
         if run["sentences"] != sentences_fingerprint(names, config):
             changed.append("sentences")
@@ -138,6 +139,8 @@ def note_start(out_dir: Path, *, resume: bool) -> list[str | None]:
         print(f"{out_dir}: no run to resume; starting it", flush=True)
     file = out_dir / "commits.json"
     before = read_json(file) if begun and file.exists() else []
+    if not isinstance(before, list):
+        raise ValueError(f"{file}: found no list of commits; delete it, they are lost")
     commits = [*before, commit()]
     write_json(file, commits)
     return commits
@@ -204,12 +207,15 @@ def read_record(folder: Path) -> dict:
         data, test = record["data"], record["test"]
         numbers = [record["seconds"], record["best_epoch"], test["top1"], test["top5"]]
         numbers += [data[split] for split in ("train", "val", "test")]
-        texts = [data["origin"], data["fingerprint"], *record["behaviour"]]
-        epochs = [row["epoch"] for row in record["history"]]
-        if not all(isinstance(number, int | float) for number in numbers + epochs):
+        numbers += [record["config"]["seed"], *(row["epoch"] for row in record["history"])]
+        texts = [record["config"]["dataset"], data["origin"], data["fingerprint"]]
+        texts += dict(record["behaviour"])
+        if not all(isinstance(n, int | float) and math.isfinite(n) for n in numbers):
             raise TypeError("a figure that is no number")
-        if not all(isinstance(text, str) for text in texts) or "sentences" not in record:
-            raise TypeError("no origin, fingerprint or sentences")
+        if not all(isinstance(text, str) for text in texts):
+            raise TypeError("a text that is none")
+        if missing := {"sentences", "commit"} - record.keys():
+            raise TypeError(f"no {' and '.join(sorted(missing))}")
     except Exception as error:  # damaged content raises many kinds
         raise ValueError(f"{folder / RECORD}: not the record of a run ({error!r})") from error
     return record
@@ -248,13 +254,21 @@ def load_run(folder: Path) -> dict:
     record = read_record(folder)
     check_origin(record, folder)
     try:
-        table = pd.read_csv(folder / PREDICTIONS)
-        whole = len(table) == record["data"]["test"] and {"label", "class1", "p1"} <= set(table)
+        table = pd.read_csv(folder / PREDICTIONS, converters={"name": str})
     except ValueError as error:
         raise ValueError(f"{folder / PREDICTIONS}: not readable as a table ({error})") from error
-    if not whole:
+    kinds = {"name": "O", "label": "i", "correct": "b", "class1": "i", "p": "if", "p1": "if"}
+    wrong = [
+        key
+        for key, kind in kinds.items()
+        if key not in table or table[key].dtype.kind not in kind or table[key].isna().any()
+    ]
+    if len(table) != record["data"]["test"] or wrong:
         expected = f"a line for each of {record['data']['test']} test recordings"
-        raise ValueError(f"{folder / PREDICTIONS}: found {len(table)} lines; expected {expected}")
+        bad = f", no whole column {', '.join(wrong)}" if wrong else ""
+        raise ValueError(
+            f"{folder / PREDICTIONS}: found {len(table)} lines{bad}; expected {expected}"
+        )
     return record | {"predictions": table, "path": str(path)}
 
 
@@ -276,7 +290,7 @@ def summary(record: dict) -> str:
     return (
         f"{config['dataset']} ({data['origin']} data, {counted} recordings): "
         f"top-1 {test['top1']:.1f} %, top-5 {test['top5']:.1f} %, epoch {record['best_epoch']} of "
-        f"{config['epochs']}, {record['seconds'] / 60:.1f} min"
+        f"{Config(**config).epochs}, {record['seconds'] / 60:.1f} min"
     )
 
 

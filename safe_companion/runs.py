@@ -25,7 +25,7 @@ from safe_companion.records import (
     today,
     write_record,
 )
-from safe_core import FIELDS, MAY_DIFFER, Config
+from safe_core import MAY_DIFFER, Config
 
 
 # ------------------------------------------------------------------------------- training
@@ -109,7 +109,7 @@ def train_alone(
         if splits.skipped:
             print(f"left out: {len(splits.skipped)} recordings, see {RECORD}", flush=True)
         if (out_dir / "last.json").exists():
-            tell_changes(read_json(out_dir / "last.json"), config)
+            tell_changes(out_dir / "last.json", config)
     result = safe_core.fit(
         config,
         splits.train,
@@ -142,17 +142,21 @@ def check_same(record: dict, config: Config, folder: Path) -> None:
         )
 
 
-def tell_changes(before: dict, config: Config) -> None:
+def tell_changes(file: Path, config: Config) -> None:
     """Prints what is another than when the run was begun, and which learning rates that changes.
 
-    before: the description of its last checkpoint.
+    file: the description of its last checkpoint. ValueError if it is damaged.
     """
+    before = read_json(file)
+    try:
+        planned = Config(**before["config"])
+        done = len(before["history"])
+    except Exception as error:  # damaged content raises many kinds
+        raise ValueError(f"{file}: does not describe a checkpoint ({error!r})") from error
     for name in MAY_DIFFER:
-        old, new = before["config"].get(name, FIELDS[name].default), getattr(config, name)
+        old, new = getattr(planned, name), getattr(config, name)
         if old != new:
             print(f"resumed with {name}={new!r}, begun with {old!r}", flush=True)
-    planned = Config(**before["config"])
-    done = len(before["history"])
     if planned.epochs != config.epochs:
         rates = [
             safe_core.learning_rate(min(done, c.epochs - 1), c.epochs, c) for c in (planned, config)

@@ -219,7 +219,11 @@ def check_data(asked: dict[str, dict]) -> None:
 
 
 def _fingerprint(record: Path) -> str:
-    return read_json(record)["data"]["fingerprint"]
+    there = read_json(record)
+    try:
+        return there["data"]["fingerprint"]
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"{record}: not the record of a run ({error!r})") from error
 
 
 def expected_hours(asked: Iterable[dict]) -> float:

@@ -615,3 +615,12 @@ def test_evaluation_draws_nothing():
     rgb, event, _ = batch_of(Clips(7), range(7))
     with torch.no_grad():
         torch.testing.assert_close(first, model(rgb, event).log_softmax(1), atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("names", [["wave", None, "jump"], [1, 2, 3], [["a"], "b", "c"]], ids=str)
+def test_class_names_that_are_no_texts_are_damage(names, tmp_path):
+    config = small()
+    about = {"class_names": names, "sentences": SENTENCES, "config": dataclasses.asdict(config)}
+    safe_core.save_checkpoint(tmp_path / "m.safetensors", model_of(config).state_dict(), about)
+    with pytest.raises(ValueError, match="m.safetensors: not a model that this code builds"):
+        safe_core.load_model(tmp_path / "m.safetensors")

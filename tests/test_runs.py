@@ -372,3 +372,72 @@ def test_too_few_recordings_for_the_processes_are_named(cache, monkeypatch, tmp_
     monkeypatch.setattr(safe_core, "join_processes", lambda: (torch.device("cpu"), 0, 30))
     with pytest.raises(ValueError, match="24 validation and 24 test recordings for 30 processes"):
         runs.train_alone(configure(**TINY), tmp_path, resume=False, on_step=print)
+
+
+# ------------------------------------------------------------------------------- damage
+BASE = ROOT / "results" / "sample" / "hardvs" / "base" / "seed0"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"seconds": 10**400},
+        {"seconds": float("nan")},
+        {"behaviour": ["clips"]},
+        {"behaviour": "clips"},
+        {"config": {}},
+        {"config": {"dataset": "hardvs"}},
+        {"history": [{}]},
+        {"commit": ...},
+        {"sentences": ...},
+    ],
+    ids=str,
+)
+def test_a_damaged_record_is_named_before_anything_is_made_of_it(change, tmp_path):
+    record = json.loads((BASE / "record.json").read_text()) | change
+    record = {key: value for key, value in record.items() if value is not ...}
+    (tmp_path / "record.json").write_text(json.dumps(record))
+    with pytest.raises(ValueError, match="record.json: not the record of a run"):
+        records.read_record(tmp_path)
+
+
+def test_a_record_of_before_a_field_was_there_is_read(tmp_path):
+    place = shutil.copytree(BASE, tmp_path / "sample" / "hardvs" / "base" / "seed0")
+    record = json.loads((BASE / "record.json").read_text())
+    for name in ("data_root", "epochs"):
+        del record["config"][name]
+    (place / "record.json").write_text(json.dumps(record))
+    run = records.load_run(place)
+    assert records.outdated(run) == records.outdated(records.load_run(BASE))
+    assert "epoch" in records.summary(run)
+
+
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [("correct", "Tru"), ("label", ""), ("class1", "x"), ("p1", "-"), ("p", ""), ("name", None)],
+)
+def test_predictions_with_a_damaged_value_are_named(column, value, tmp_path):
+    place = shutil.copytree(BASE, tmp_path / "sample" / "hardvs" / "base" / "seed0")
+    table = pd.read_csv(place / "predictions.csv", dtype=str)
+    if value is None:
+        del table[column]
+    else:
+        table.loc[1, column] = value
+    table.to_csv(place / "predictions.csv", index=False)
+    with pytest.raises(ValueError, match=f"predictions.csv: .*no whole column {column}"):
+        records.load_run(place)
+
+
+def test_notes_beside_a_run_that_are_damaged_are_named(tmp_path):
+    (tmp_path / "last.safetensors").write_text("")
+    (tmp_path / "commits.json").write_text("5")
+    with pytest.raises(ValueError, match="commits.json: found no list"):
+        records.note_start(tmp_path, resume=True)
+    for content in ("5", "{}", '{"config": {"frames": "a"}, "history": []}'):
+        (tmp_path / "last.json").write_text(content)
+        with pytest.raises(ValueError, match="last.json: does not describe a checkpoint"):
+            runs.tell_changes(tmp_path / "last.json", configure())
+    record = tmp_path / "record.json"
+    record.write_text("[]")
+    with pytest.raises(ValueError, match="record.json: not the record of a run"):
+        studies.check_data({str(record): {"dataset": "hardvs", "data_root": None}})
