@@ -9,19 +9,20 @@ classes through CLIP's text tower, and a small Transformer fuses the three into 
     model, about = safe_core.load_model("RUN/best.safetensors")
 
 Data come as `torch.utils.data.Dataset`s of dicts {"rgb": uint8 [F, 3, S, S], "event": uint8 [F, 3,
-S, S], "label": int, "name": str}. The command line is `python -m safe_companion train --help`.
-Shapes: B batch, F frames, S image side, K tokens of an image, N visual tokens of a branch, L
-classes, M sentences, T text positions, D width.
+S, S], "label": int, "name": str}. Shapes: B batch, F frames, S image side, K tokens of an image, N
+visual tokens of a branch, L classes, M sentences, T text positions, D width.
 """
 
+import contextlib
 import dataclasses
 import difflib
+import functools
+import itertools
 import json
 import math
 import os
 import time
-from collections.abc import Callable
-from datetime import timedelta
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin
 
@@ -33,13 +34,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch import distributed as dist
-from torch.optim import AdamW, Optimizer
+from torch.optim import AdamW
 from torch.utils.data import DataLoader, DistributedSampler, Subset
 
 Tokens = dict[str, Tensor]  # of each branch, "rgb" and "event"
-OnStep = Callable[[int, int, int, float], object]
-Count = Annotated[int, pydantic.Field(ge=1, le=10**9)]  # a field's type, and bounds of its value
-Size = Annotated[int, pydantic.Field(ge=1, le=4096)]
+Size = Annotated[int, pydantic.Field(ge=1, le=4096)]  # a field's type, and bounds of its value
 Index = Annotated[int, pydantic.Field(ge=0, lt=2**32)]
 Share = Annotated[float, pydantic.Field(ge=0, le=1)]
 Positive = Annotated[float, pydantic.Field(gt=0, lt=math.inf)]
@@ -61,7 +60,7 @@ class Config:
     image_size: Size = 224  # S
     event_representation: Literal["authors", "counts", "voxel", "time_surface"] = "authors"
     event_windows: Literal["frames", "afe"] = "frames"  # frames: between their times; afe: journal
-    afe_min_events: Count = 150_000  # AFE's smallest half, ExACT's value for HARDVS
+    afe_min_events: pydantic.PositiveInt = 150_000  # AFE's smallest half, ExACT's value for HARDVS
     afe_threshold: NotNegative = 0.0  # AFE's difference threshold; 0: always split (ExACT)
     sensor_size: Sensor | None = None  # "346x260": for recordings that do not carry it
     time_unit: Literal["auto", "us", "ns", "ms", "s"] = "auto"  # of files that do not say it
@@ -106,8 +105,8 @@ class Config:
     readout_tokens: Size = 10  # learned tokens that the classifier reads; open
     dropout: Share = 0.0
     # training
-    epochs: Count = 50
-    batch_size: Count = 16  # clips over all processes
+    epochs: pydantic.PositiveInt = 50
+    batch_size: pydantic.PositiveInt = 16  # clips over all processes
     learning_rate: Positive = 8e-6
     tower_lr_scale: NotNegative = 1.0  # learning rate of the towers relative to the fusion's
     warmup_fraction: Share = 0.05  # of all steps, linear; open
@@ -117,7 +116,12 @@ class Config:
     clip_norm: Positive = 1.0  # bound of the gradient's norm
     clip_norm_of: Literal["all", "fusion"] = "all"  # fusion: towers are not clipped (released)
     select_on: Literal["val", "test"] = "val"  # which split chooses the epoch; test: released
-    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    accumulate: pydantic.PositiveInt = (
+        1  # steps' gradients are summed over as many parts of the batch
+    )
+    checkpoint_vision: bool = False  # compute the vision tower twice, keep less of it in memory
+    compile: bool = False  # by torch.compile
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     workers: Index = 2  # loader processes per training process
     seed: Index = 0
 
@@ -142,7 +146,6 @@ class Config:
 FIELDS = {field.name: field for field in dataclasses.fields(Config)}
 KINDS: dict[str, Any] = {k: pydantic.TypeAdapter(f.type) for k, f in FIELDS.items()}  # type: ignore
 CHOICES = {k: get_args(f.type) for k, f in FIELDS.items() if get_origin(f.type) is Literal}
-
 PRESETS: dict[str, dict[str, Any]] = {
     "paper": {},
     "sample": {  # sized so that two CPU cores train it in about two minutes
@@ -152,7 +155,6 @@ PRESETS: dict[str, dict[str, Any]] = {
         **dict(batch_size=32, learning_rate=1e-3, final_lr_fraction=0.01, warmup_fraction=0.1),
     },
 }
-MAY_DIFFER = ("data_root", "workers", "on_bad_recording", "sensor_size", "epochs")  # on resume
 PRESET_OF = {"sample": "sample", "real": "paper"}  # what goes with which data
 
 
@@ -183,11 +185,7 @@ def build_clip(config: Config) -> tuple[Any, Callable]:
     if name in NETWORKS:  # those of safe_companion/towers.py
         return NETWORKS[name](config.pretrained), open_clip.get_tokenizer("ViT-B-16")
     weights = config.clip_weights if config.pretrained else None
-    try:
-        clip = open_clip.create_model(name, pretrained=weights, force_image_size=config.image_size)
-    except (OSError, RuntimeError) as error:  # no network; no such name
-        ways = "connect once, set clip_weights=FILE, or import safe_companion.towers for weights/"
-        raise OSError(f"no weights {weights!r} of {name}: {ways} ({error})") from error
+    clip = open_clip.create_model(name, pretrained=weights, force_image_size=config.image_size)
     return clip, open_clip.get_tokenizer(name)
 
 
@@ -215,6 +213,7 @@ class VisionTower(nn.Module):
             mean, std = self.net.pretrained_cfg["mean"], self.net.pretrained_cfg["std"]
         if config.normalisation == "half":
             mean = std = (0.5, 0.5, 0.5)
+        self.net.set_grad_checkpointing(config.checkpoint_vision)
         self.is_open_clip = isinstance(self.net, open_clip.transformer.VisionTransformer)
         self.projection = self.net.proj if project else None
         if self.is_open_clip:
@@ -292,10 +291,7 @@ class PreNormAttention(nn.Module):
     def forward(self, queries: Tensor, context: Tensor | None = None) -> Tensor:
         q = self.norm(queries)
         k = q if context is None else self.norm(context)  # without context: self-attention
-        return queries + self.attention(q, k, self.value(k), need_weights=False)[0]
-
-    def value(self, key: Tensor) -> Tensor:
-        return key
+        return queries + self.attention(q, k, k, need_weights=False)[0]
 
 
 def transformer_block(config: Config) -> nn.Module:
@@ -314,7 +310,6 @@ class Fusion(nn.Module):
     a few learned tokens to classify from.
     """
 
-    computes = {"fusion": "paper", "joint_block": False, "value_from_key": False}  # no others
     projects_tokens = False  # whether visual tokens go through CLIP's projection
     attention: type[PreNormAttention] = PreNormAttention  # of the cross-attention
 
@@ -382,6 +377,9 @@ class Fusion(nn.Module):
         return visual, texts
 
 
+FUSIONS: dict[tuple, Any] = {("paper", False, False): Fusion}  # others: safe_companion.released
+
+
 class SAFE(nn.Module):
     """Towers and fusion: uint8 rgb and/or event [B, F, 3, S, S] -> logits [B, L].
 
@@ -389,12 +387,9 @@ class SAFE(nn.Module):
     space") and training draws one per step. A frozen text tower runs once, here, and is dropped.
     """
 
-    def __init__(self, config: Config, sentences: list[list[str]], fusion: Any = Fusion):
+    def __init__(self, config: Config, sentences: list[list[str]]):
         super().__init__()
-        for name, value in fusion.computes.items():
-            if getattr(config, name) != value:
-                other = "set that, or give the class that released.fusion_of(config) finds"
-                raise ValueError(f"{fusion.__name__} computes {name}={value!r} only: {other}")
+        fusion = FUSIONS[config.fusion, config.joint_block, config.value_from_key]
         self.config = config
         self.about: dict[str, Any] = {}  # what was saved beside a loaded model
         needs_clip = config.vision_tower == "clip" or config.use_text
@@ -454,25 +449,21 @@ class SAFE(nn.Module):
 
 
 # ------------------------------------------------------------------------------- processes, files
-def join_processes() -> tuple[torch.device, int, int]:
-    """(device, rank, number of processes) of this process; joins the group that torchrun names."""
-    has_gpu = torch.cuda.is_available()
-    device = torch.device(f"cuda:{os.environ.get('LOCAL_RANK', 0)}" if has_gpu else "cpu")
-    if has_gpu:
-        torch.cuda.set_device(device)
-    if "WORLD_SIZE" in os.environ and not dist.is_initialized():
-        dist.init_process_group("nccl" if has_gpu else "gloo", timeout=timedelta(minutes=30))
+def here() -> tuple[torch.device, int, int]:
+    """(device, rank, number of processes) of this process."""
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     if dist.is_initialized():
         return device, dist.get_rank(), dist.get_world_size()
     return device, 0, 1
 
 
 def autocast(config: Config, device: torch.device) -> torch.autocast:
-    """bfloat16 where asked for; "auto" takes it on GPUs that have it, never on a CPU."""
-    bf16 = config.precision == "bf16"
-    if config.precision == "auto" and device.type == "cuda":
-        bf16 = torch.cuda.get_device_capability(device) >= (8, 0)
-    return torch.autocast(device.type, torch.bfloat16, enabled=bf16)
+    """As asked for; "auto" takes bfloat16, or float16 where a GPU lacks it, and never on a CPU."""
+    kind = config.precision
+    if kind == "auto" and device.type == "cuda":
+        kind = "bf16" if torch.cuda.get_device_capability(device) >= (8, 0) else "fp16"
+    dtype = torch.float16 if kind == "fp16" else torch.bfloat16
+    return torch.autocast(device.type, dtype, enabled=kind in ("bf16", "fp16"))
 
 
 def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
@@ -503,18 +494,18 @@ def load_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict]:
         raise ValueError(f"{path}: not a checkpoint of this project: {error!r}") from error
 
 
-def load_model(path: str | Path, fusion_of: Any = lambda _: Fusion) -> tuple[SAFE, dict]:
+def load_model(path: str | Path) -> tuple[SAFE, dict]:
     """(model in evaluation mode, what was saved beside it: model.about); fetches nothing."""
     tensors, about = load_checkpoint(Path(path))
     try:
         config = Config(**about["config"] | {"pretrained": False})
         size = (len(about["sentences"]), config.readout_tokens, config.width)
-        stored = (len(about["class_names"]), *tensors["fusion.readout"].shape)
+        names = sum(isinstance(name, str) for name in about["class_names"])
+        stored = (names, *tensors["fusion.readout"].shape)
         if size != stored or config.layers > len(tensors):
             raise ValueError("its weights are of another size than its configuration")
-        model = SAFE(config, about["sentences"], fusion_of(config))
-        model.load_state_dict({k: v for k, v in tensors.items() if not k.startswith("optimizer.")})
-        "".join(about["class_names"])  # TypeError, unless all are texts
+        model = SAFE(config, about["sentences"])
+        model.load_state_dict(tensors)
         model.about = about
     except Exception as error:  # a damaged description raises many kinds
         raise ValueError(f"{path}: not a model that this code builds: {error}") from error
@@ -522,20 +513,29 @@ def load_model(path: str | Path, fusion_of: Any = lambda _: Fusion) -> tuple[SAF
 
 
 # ------------------------------------------------------------------------------- training
+def load(dataset: Any, config: Config, device: torch.device, **options: Any) -> Iterator[dict]:
+    """Batches of clips on the device, where a data set that can `finish` them does."""
+    data = getattr(dataset, "dataset", dataset)  # behind a Subset
+    options |= {"num_workers": config.workers, "pin_memory": device.type == "cuda"}
+    for batch in DataLoader(dataset, collate_fn=getattr(data, "collate", None), **options):
+        moved = {k: x.to(device, non_blocking=True) for k, x in batch.items() if k != "name"}
+        yield data.finish(moved) if hasattr(data, "finish") else moved
+
+
 @torch.inference_mode()
 def predict(model: SAFE, dataset: Any, config: Config) -> Tensor:
     """Log-probabilities [len(dataset), L] on every process; each takes every n-th clip."""
     model.eval()
-    device, rank, size = join_processes()
+    device, rank, size = here()
     own = Subset(dataset, range(rank, len(dataset), size))
     with autocast(config, device):
         text = model.text_tokens()
     batches = []
-    for batch in DataLoader(own, batch_size=config.batch_size, num_workers=config.workers):
+    for batch in load(own, config, device, batch_size=config.batch_size):
         with autocast(config, device):
             logits = model(batch.get("rgb"), batch.get("event"), text)
-        batches.append(logits.float().log_softmax(dim=1).cpu())
-    gathered = [torch.cat(batches)] * size
+        batches.append(logits.float().log_softmax(dim=1))
+    gathered = [torch.cat(batches).cpu()] * size
     if size > 1:
         dist.all_gather_object(gathered, gathered[0])
     log_probs = torch.empty(len(dataset), gathered[0].shape[1])
@@ -557,14 +557,15 @@ def accuracy(log_probs: Tensor, labels: Tensor) -> dict[str, float]:
 def make_optimizer(model: nn.Module, config: Config) -> AdamW:
     """AdamW over all trained parameters; vectors and single tokens are not decayed."""
     groups: dict[tuple[bool, bool], dict[str, Any]] = {}
-    trained = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
-    for name, p in trained:
+    for name, p in model.named_parameters():
         tower = name.startswith(("vision.", "text."))
         decayed = p.ndim >= 2 and min(p.shape) > 1
         group: Any = {"tower": tower, "clipped": config.clip_norm_of == "all" or not tower}
         group |= {"weight_decay": config.weight_decay if decayed else 0.0, "params": []}
-        groups.setdefault((tower, decayed), group)["params"].append(p)
-    return AdamW(groups.values(), lr=config.learning_rate)
+        if p.requires_grad:
+            groups.setdefault((tower, decayed), group)["params"].append(p)
+    is_cuda = next(model.parameters()).is_cuda
+    return AdamW(groups.values(), lr=config.learning_rate, fused=is_cuda)
 
 
 def learning_rate(step: int, steps: int, config: Config) -> float:
@@ -575,8 +576,7 @@ def learning_rate(step: int, steps: int, config: Config) -> float:
     if step < warmup:
         return config.learning_rate * (step + 1) / warmup
     cosine = 0.5 + 0.5 * math.cos(math.pi * (step - warmup) / max(1, steps - warmup))
-    lowest = config.final_lr_fraction
-    return config.learning_rate * (lowest + (1 - lowest) * cosine)
+    return config.learning_rate * (cosine + (1 - cosine) * config.final_lr_fraction)
 
 
 def fit(
@@ -586,62 +586,60 @@ def fit(
     test: Any,
     *,
     sentences: list[list[str]],
-    class_names: list[str],
+    about: dict[str, Any],
     out_dir: str | Path,
     resume: bool = False,
-    on_step: OnStep = lambda *_: None,
-    fusion: Any = Fusion,
-    identity: dict[str, Any] | None = None,
+    on_step: Callable = lambda *_: None,
 ) -> dict[str, Any]:
     """Trains SAFE, picks the epoch by `val`, evaluates that one on `test`, once.
 
-    The data sets also have `set_epoch` and `labels` int64 [n]. Writes last.safetensors (weights and
-    optimizer, every epoch) and best.safetensors; with resume=True an interrupted run goes on from
-    `last` exactly as it would have; without, FileExistsError. on_step(epoch, step, steps, loss).
-    identity: what else (JSON) the checkpoints carry and a resumed run must have again.
-    Returns history, best_epoch, test, log_probs [n, L], trained_parameters, processes.
+    The data sets also have `set_epoch` and `labels` int64 [n]. Writes last.pt (the whole state,
+    every epoch) and best.safetensors; with resume=True an interrupted run goes on exactly as it
+    would have; without, FileExistsError. on_step(epoch, step, steps, loss). about: what checkpoints
+    say, JSON: "class_names", and "identity", which a resumed run must share (default: all fields).
+    Returns history, best_epoch, test, log_probs [n, L], trained_parameters.
     """
-    device, rank, size = join_processes()
-    if config.batch_size % size or len(train) < config.batch_size:
+    device, rank, size = here()
+    if config.batch_size % (size * config.accumulate) or len(train) < config.batch_size:
         rule = f"must divide over {size} processes and not exceed the {len(train)} training clips"
         raise ValueError(f"batch_size={config.batch_size} {rule}")
-    last = Path(out_dir, "last.safetensors")
+    last = Path(out_dir, "last.pt")
     best = Path(out_dir, "best.safetensors")
     if last.exists() and not resume:
         raise FileExistsError(f"{last} holds a run: give resume=True or choose another out_dir")
     torch.manual_seed(config.seed)
-    model = SAFE(config, sentences, fusion).to(device)
-    optimizer = make_optimizer(model, config)
-    about: dict[str, Any] = {"class_names": class_names, "sentences": sentences}
-    about |= {"config": dataclasses.asdict(config), "identity": identity or {}}
-    about["sensor_size"] = getattr(train, "sensor_size", None)  # of recordings that do not say it
-    history = restore(last, model, optimizer, about) if last.exists() else []
+    model = SAFE(config, sentences).to(device)
+    if size > 1 and device.type == "cuda":  # a ResNet's batch is that of all processes
+        timm.layers.convert_sync_batchnorm(model)
+    half = autocast(config, device).fast_dtype == torch.float16  # whose gradients need scaling
+    scaler = torch.amp.GradScaler(device.type, enabled=half)
+    trained: Any = {"model": model, "optimizer": make_optimizer(model, config), "scaler": scaler}
+    fields = dataclasses.asdict(config)
+    about = {"sentences": sentences, "config": fields, "identity": fields} | about
+    history = restore(last, trained, about) if last.exists() else []
     about["history"] = history
     if rank == 0 and history and best_epoch(history) == len(history):
         save_checkpoint(best, model.state_dict(), about)  # if killed between the two
-    wrapped: nn.Module = model
-    if size > 1:  # the towers are inside, so their gradients are averaged, too
-        device_ids = [device] if device.type == "cuda" else None
-        wrapped = nn.parallel.DistributedDataParallel(model, device_ids=device_ids)
+    if config.compile:
+        model.compile()
+    # The towers are inside, so their gradients are averaged, too.
+    wrapped = nn.parallel.DistributedDataParallel(model) if size > 1 else model
     sampler: DistributedSampler = DistributedSampler(train, size, rank, True, config.seed, True)
-    options: Any = {"num_workers": config.workers, "drop_last": True}
-    loader = DataLoader(train, config.batch_size // size, sampler=sampler, **options)
     chooser = val if config.select_on == "val" else test
     for epoch in range(len(history), config.epochs):
         start = time.perf_counter()
         torch.manual_seed((config.seed * 10_000 + epoch) * 1_000 + rank)  # resumed or not
         sampler.set_epoch(epoch)
         train.set_epoch(epoch)  # augmentation and jitter
-        row = {"epoch": epoch + 1} | train_epoch(wrapped, loader, optimizer, epoch, config, on_step)
+        row = {"epoch": epoch + 1} | train_epoch(wrapped, sampler, trained, epoch, config, on_step)
         if len(chooser):
             scores = accuracy(predict(model, chooser, config), chooser.labels)
             row |= {f"{config.select_on}_{name}": score for name, score in scores.items()}
         history.append(row | {"seconds": time.perf_counter() - start})
         if rank == 0:
             last.parent.mkdir(parents=True, exist_ok=True)
-            states = optimizer.state_dict()["state"].items()
-            adam = {f"optimizer.{i}.{k}": x for i, state in states for k, x in state.items()}
-            save_checkpoint(last, model.state_dict() | adam, about)
+            state = {name: part.state_dict() for name, part in trained.items()} | {"about": about}
+            write_atomically(last, functools.partial(torch.save, state))
             if best_epoch(history) == epoch + 1:
                 save_checkpoint(best, model.state_dict(), about)
             print(", ".join(f"{k} {v:.4g}" for k, v in history[-1].items()), flush=True)
@@ -655,41 +653,49 @@ def fit(
         "test": accuracy(log_probs, test.labels),
         "log_probs": log_probs,
         "trained_parameters": sum(p.numel() for p in model.parameters() if p.requires_grad),
-        "processes": size,
     }
 
 
 def train_epoch(
-    model: Any, loader: Any, optimizer: AdamW, epoch: int, config: Config, on_step: OnStep
+    model: Any, sampler: Any, trained: dict, epoch: int, config: Config, on_step: Callable
 ) -> dict[str, float]:
     """One pass over the training clips; {"train_loss": its mean, "learning_rate": the last}."""
-    device, _, size = join_processes()
+    device, _, size = here()
     model.train()
-    steps = len(loader)
-    groups = optimizer.param_groups
-    clipped = [p for group in groups if group["clipped"] for p in group["params"]]
-    total = rate = 0.0
-    for i, batch in enumerate(loader):
-        rate = learning_rate(epoch * steps + i, config.epochs * steps, config)
-        for group in groups:
-            group["lr"] = rate * config.tower_lr_scale if group["tower"] else rate
+    optimizer, scaler = trained["optimizer"], trained["scaler"]
+    parts = config.accumulate
+    clips = config.batch_size // size // parts
+    steps = len(sampler) // clips // parts
+    clipped = [p for g in optimizer.param_groups if g["clipped"] for p in g["params"]]
+    total = torch.zeros((), dtype=torch.float64, device=device)
+    loader = load(
+        sampler.dataset, config, device, batch_size=clips, sampler=sampler, drop_last=True
+    )
+    for i, batch in enumerate(itertools.islice(loader, steps * parts)):
         with autocast(config, device):
             logits = model(batch.get("rgb"), batch.get("event"))
-        loss = F.cross_entropy(logits.float(), batch["label"].to(device))
-        value = loss.item()
-        if not math.isfinite(value):
-            found = f"loss is {value} in epoch {epoch + 1}"
-            raise FloatingPointError(f"{found}: lower learning_rate; last.safetensors is kept")
-        optimizer.zero_grad()
-        loss.backward()
+        loss = F.cross_entropy(logits.float(), batch["label"]) / parts
+        total += loss.detach()
+        is_last = (i + 1) % parts == 0  # part of its step, after which processes are averaged
+        with contextlib.nullcontext() if is_last or size == 1 else model.no_sync():
+            scaler.scale(loss).backward()
+        if not is_last:
+            continue
+        step = i // parts
+        rate = learning_rate(epoch * steps + step, config.epochs * steps, config)
+        for group in optimizer.param_groups:
+            group["lr"] = rate * config.tower_lr_scale if group["tower"] else rate
+        scaler.unscale_(optimizer)
         nn.utils.clip_grad_norm_(clipped, config.clip_norm)
-        optimizer.step()
-        total += value
-        on_step(epoch, i + 1, steps, value)
-    mean = torch.tensor(total / steps, dtype=torch.float64, device=device)
+        scaler.step(optimizer)
+        scaler.update()
+        optimizer.zero_grad()
+        on_step(epoch, step + 1, steps, loss.detach() * parts)
     if size > 1:
-        dist.all_reduce(mean)
-    return {"train_loss": mean.item() / size, "learning_rate": rate}
+        dist.all_reduce(total)
+    if not total.isfinite():  # asked once, since each question keeps a GPU waiting
+        raise FloatingPointError(f"the loss of epoch {epoch + 1} is {total}: lower learning_rate")
+    return {"train_loss": total.item() / steps / size, "learning_rate": rate}
 
 
 def best_epoch(history: list[dict]) -> int:
@@ -698,23 +704,17 @@ def best_epoch(history: list[dict]) -> int:
     return history[scores.index(max(scores))]["epoch"]
 
 
-def restore(path: Path, model: nn.Module, optimizer: Optimizer, about: dict) -> list[dict]:
-    """Puts model and optimizer back to where `path` left them; returns its history."""
-    tensors, saved = load_checkpoint(path)
+def restore(path: Path, trained: dict[str, Any], about: dict) -> list[dict]:
+    """Puts model, optimizer and scaler back to where `path` left them; returns its history."""
     try:
-        before = dataclasses.asdict(Config()) | saved | saved["config"] | saved["identity"]
-        now = about | about["config"] | about["identity"]
-        same = [key for key in now if key not in (*MAY_DIFFER, "config", "identity")]
-        if other := ", ".join(key for key in same if before.get(key) != now[key]):
+        state = torch.load(path, "cpu", weights_only=True)
+        saved = state["about"]
+        same = {key: about[key] for key in ("class_names", "sentences")} | about["identity"]
+        before = saved | saved["identity"]
+        if other := ", ".join(key for key in same if before.get(key, same[key]) != same[key]):
             raise ValueError(f"was made with another {other}; resume with the same")
-        if len(saved["history"]) > now["epochs"]:
-            raise ValueError(f"{len(saved['history'])} of {now['epochs']} epochs are done")
-        state = optimizer.state_dict()
-        for key in [key for key in tensors if key.startswith("optimizer.")]:
-            _, index, name = key.split(".")
-            state["state"].setdefault(int(index), {})[name] = tensors.pop(key)
-        optimizer.load_state_dict(state)
-        model.load_state_dict(tensors)
-    except Exception as error:  # damaged descriptions raise many kinds
+        for name, part in trained.items():
+            part.load_state_dict(state[name])
+    except Exception as error:  # damaged files raise many kinds
         raise ValueError(f"{path}: cannot be resumed: {error}") from error
     return saved["history"]

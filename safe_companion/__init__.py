@@ -23,6 +23,7 @@ Each module answers one question, which its first line asks. Imports point down 
     events                        event streams -> event images and windows
     flags, behaviour              a configuration as words of a command line; versions of behaviour
     locks, how_far, towers        who works in a folder; progress; the small networks of weights/
+    processes                     a process among others: its GPU, its group
     safe_core                     the model and its trainer
 """
 

@@ -149,7 +149,7 @@ def released(options: argparse.Namespace) -> None:
     config = safe_core.configure("paper", **released.RELEASED | fields)
     splits = datasets.open_dataset(config)
     model = released.load_released_checkpoint(checkpoint, class_names=splits.class_names, **fields)
-    device, _, _ = safe_core.join_processes()
+    device, _, _ = safe_core.here()
     print(f"{splits.origin} data: {config.dataset}, {len(splits.test)} test recordings")
     for draw, score in enumerate(released.evaluate(model.to(device), splits.test, draws=draws)):
         print(f"draw {draw}: top-1 {score['top1']:.2f} %, top-5 {score['top5']:.2f} %")

@@ -33,11 +33,10 @@ def evaluate_options(parser: argparse.ArgumentParser) -> None:
 def evaluate(options: argparse.Namespace) -> None:
     from torch import distributed as dist
 
-    import safe_core
-    from safe_companion import prediction
+    from safe_companion import prediction, processes
 
+    _, rank, size = processes.join()
     record, folder = prediction.evaluate(**vars(options))
-    _, rank, size = safe_core.join_processes()
     if rank == 0:
         print(f"{prediction.summary(record)}\nin {folder}")
     if size > 1:
@@ -67,7 +66,7 @@ def predict(options: argparse.Namespace) -> int:
     import json
 
     import safe_core
-    from safe_companion import describing, flags, prediction, released
+    from safe_companion import describing, flags, prediction
     from safe_companion.readers import RecordingError
 
     paths = [found for given in options.recordings for found in describing.expanded(given)]
@@ -75,8 +74,8 @@ def predict(options: argparse.Namespace) -> int:
         from safe_companion import recording_plots
 
         recording_plots.check_file(options.save, answers=len(paths))
-    model, about = released.load_model(options.checkpoint)
-    model.to(safe_core.join_processes()[0])
+    model, about = safe_core.load_model(options.checkpoint)
+    model.to(safe_core.here()[0])
     given = {name: getattr(options, name) for name in flags.READING}
     given = {name: value for name, value in given.items() if value is not None}
     config = dataclasses.replace(model.config, **given)

@@ -19,7 +19,6 @@ from safe_companion import datasets, how_far, plots
 from safe_companion.effects import breakdown, effect_table, with_light
 from safe_companion.paper import claims
 from safe_companion.prompts import prompt_sentences
-from safe_companion.released import fusion_of
 from safe_companion.studies import Found, Rows, studies, study, swept
 from safe_companion.study_plots import show_breakdown
 
@@ -165,7 +164,7 @@ def parameter_counts(opened: Opened) -> HTML:
     lines = {}
     for row, fields in opened.rows.items():
         config = safe_core.configure(opened.preset, **asked | fields)
-        model = safe_core.SAFE(config, prompt_sentences(names, config), fusion_of(config))
+        model = safe_core.SAFE(config, prompt_sentences(names, config))
         parts = {"vision": model.vision, "fusion": model.fusion, "all": model}
         lines[row] = {
             part: sum(p.numel() for p in module.parameters()) for part, module in parts.items()

@@ -1,9 +1,7 @@
 """What does a trained model say of a recording, or of a data set?
 
-    model, about = safe_core.load_model("RUN/best.safetensors")
-    safe_companion.predict(model, "take_00.npz")  # [("wave", 0.71), ("nod", 0.12), ...]
-
-`safe_companion.released.load_model` loads models of any fusion.
+model, about = safe_core.load_model("RUN/best.safetensors")
+safe_companion.predict(model, "take_00.npz")  # [("wave", 0.71), ("nod", 0.12), ...]
 """
 
 import dataclasses
@@ -15,7 +13,7 @@ from typing import Any
 import torch
 
 import safe_core
-from safe_companion import behaviour, describing, flags, places, records, released, runs
+from safe_companion import behaviour, describing, flags, places, records, runs
 from safe_companion.clips import ClipDataset
 from safe_companion.datasets import Splits
 from safe_companion.formats.content import MAX_SIDE
@@ -248,7 +246,7 @@ def evaluate(
     """
     made_by = records.commit()  # now, whatever is edited while it tests
     checkpoint = Path(checkpoint)
-    model, about = released.load_model(checkpoint)
+    model, about = safe_core.load_model(checkpoint)
     given = {name: value for name, value in fields.items() if value is not None}
     config = Config(**about["config"] | given)
     if config.data_root and not Path(config.data_root).expanduser().is_dir():
@@ -257,7 +255,7 @@ def evaluate(
     opened = dataclasses.replace(config, train_fraction=1.0) if split == "all" else config
     splits = runs.open_in_all_processes(opened)
     clips = clips_of(splits, split, about["class_names"], config)
-    device, rank, size = safe_core.join_processes()
+    device, rank, size = safe_core.here()
     if len(clips) < size:
         raise ValueError(f"{len(clips)} recordings for {size} processes: use fewer processes")
 

@@ -28,7 +28,10 @@ import torch
 import safe_core
 from safe_companion import ROOT, behaviour, datasets, prompts
 from safe_companion.places import CHECKPOINT, PREDICTIONS, RECORD, Place
-from safe_core import FIELDS, MAY_DIFFER, Config
+from safe_core import FIELDS, Config
+
+# of a configuration, when a run is resumed
+MAY_DIFFER = ("data_root", "workers", "on_bad_recording", "sensor_size", "epochs")
 
 
 def all_runs() -> dict[str, list[dict]]:
@@ -122,28 +125,42 @@ def other_fields(record: dict, config: Config) -> list[str]:
     return [name for name in compared if before[name] != getattr(config, name)]
 
 
-def identity(config: Config, splits: datasets.Splits) -> dict[str, Any]:
-    """What a checkpoint says of the data and the code that made it, for `safe_core.fit`."""
-    return {"data": splits.fingerprint, "behaviour": behaviour.versions_of(config)}
+def about(config: Config, splits: datasets.Splits) -> dict[str, Any]:
+    """What the checkpoints of a run say of it, for `safe_core.fit`.
+
+    "identity": what a resumed run must share with the one before.
+    """
+    fields = {k: v for k, v in dataclasses.asdict(config).items() if k not in MAY_DIFFER}
+    made_with = {"data": splits.fingerprint, "behaviour": behaviour.versions_of(config)}
+    return {
+        "class_names": splits.class_names,
+        "sensor_size": splits.sensor_size,
+        "identity": fields | made_with,
+    }
 
 
-def note_start(out_dir: Path, *, resume: bool) -> list[str | None]:
-    """The commits that a run was begun and resumed by; notes this one, whatever is edited later.
+def note_start(out_dir: Path, config: Config, *, resume: bool) -> list[dict]:
+    """[{"commit", "config"}] of a run's starts, the last this one, which is noted here.
 
     FileExistsError if the folder holds a run and resume is not given.
     """
-    begun = any((out_dir / name).exists() for name in ("last.safetensors", RECORD))
+    begun = any((out_dir / name).exists() for name in ("last.pt", RECORD))
     if begun and not resume:
         raise FileExistsError(f"{out_dir} holds a run: resume it, or choose another folder")
     if resume and not begun:
         print(f"{out_dir}: no run to resume; starting it", flush=True)
-    file = out_dir / "commits.json"
+    file = out_dir / "starts.json"
     before = read_json(file) if begun and file.exists() else []
-    if not isinstance(before, list):
-        raise ValueError(f"{file}: found no list of commits; delete it, they are lost")
-    commits = [*before, commit()]
-    write_json(file, commits)
-    return commits
+    try:
+        if not isinstance(before, list):
+            raise TypeError("no list")
+        for start in before:
+            Config(**start["config"]), start["commit"]
+    except Exception as error:  # damaged content raises many kinds
+        raise ValueError(f"{file}: does not say how the run was begun ({error!r})") from error
+    starts = [*before, {"commit": commit(), "config": dataclasses.asdict(config)}]
+    write_json(file, starts)
+    return starts
 
 
 def write_record(
@@ -151,12 +168,11 @@ def write_record(
     config: Config,
     splits: datasets.Splits,
     result: dict,
-    commits: list[str | None],
+    starts: list[dict],
 ) -> dict:
     """Writes record.json and predictions.csv of a run of `safe_core.fit`; returns the record.
 
-    commits: those that the run was begun and resumed by (`note_start`). The record of a run that
-    was finished before stays as it is.
+    starts: of the run (`note_start`). The record of a run that was finished before stays as it is.
     """
     if (out_dir / RECORD).exists():
         known = read_record(out_dir)
@@ -164,16 +180,17 @@ def write_record(
             return known
     told = {"data_root": config.data_root and Path(config.data_root).name}  # no path of a machine
     skipped = [(name, reason.replace(f"{splits.root}/", "")) for name, reason in splits.skipped]
-    from_fit = ("history", "best_epoch", "test", "trained_parameters", "processes")
+    from_fit = ("history", "best_epoch", "test", "trained_parameters")
     record = {
         "config": dataclasses.asdict(config) | told,
         "data": splits.facts | {"skipped": skipped},
         **{key: result[key] for key in from_fit},
+        "processes": safe_core.here()[2],
         "seconds": sum(row["seconds"] for row in result["history"]),
         **machine(),
         "sentences": sentences_fingerprint(splits.class_names, config),
-        "commit": commits[0],
-        "resumed_with": [made_by for made_by in commits[1:] if made_by != commits[0]],
+        "commit": starts[0]["commit"],
+        "resumed_with": [s["commit"] for s in starts[1:] if s["commit"] != starts[0]["commit"]],
         "behaviour": behaviour.versions_of(config),
         "date": today(),
     }

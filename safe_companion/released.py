@@ -82,16 +82,17 @@ BLOCK_NAMES = {
 class KeyValueAttention(PreNormAttention):
     """Attention whose value is computed from its key, as in the released cross-attention."""
 
-    def value(self, key: Tensor) -> Tensor:
+    def forward(self, queries: Tensor, context: Tensor | None = None) -> Tensor:
+        q = self.norm(queries)
+        k = q if context is None else self.norm(context)
         weight = self.attention.in_proj_weight.chunk(3)[1]
         bias = self.attention.in_proj_bias.chunk(3)[1]
-        return nn.functional.linear(key, weight, bias)
+        v = nn.functional.linear(k, weight, bias)
+        return queries + self.attention(q, k, v, need_weights=False)[0]
 
 
 class OneStepFusion(Fusion):
     """The paper's fusion with one or both of config.joint_block and config.value_from_key."""
-
-    computes = {"fusion": "paper"}
 
     def __init__(self, config: Config, num_classes: int, num_tokens: int):
         self.attention = KeyValueAttention if config.value_from_key else PreNormAttention
@@ -133,7 +134,6 @@ class ReleasedFusion(nn.Module):
     """
 
     computes = {
-        "fusion": "released",
         "modality": "both",
         "frame_fusion": "mean",
         "vision_tower": "clip",
@@ -147,6 +147,9 @@ class ReleasedFusion(nn.Module):
 
     def __init__(self, config: Config, num_classes: int, num_tokens: int):
         super().__init__()
+        for name, value in self.computes.items():
+            if getattr(config, name) != value:
+                raise ValueError(f"fusion='released' computes {name}={value!r} only: set that")
         width = config.width
         kinds = [*config.branches, "text"]
         self.kind = nn.ParameterDict({name: nn.Parameter(torch.zeros(width)) for name in kinds})
@@ -177,13 +180,9 @@ class ReleasedFusion(nn.Module):
         return self.classifier(self.self_attention(last, everything).flatten(1))
 
 
-def fusion_of(config: Config) -> type[nn.Module]:
-    """The class that computes what a configuration asks for behind the towers."""
-    if config.fusion == "released":
-        return ReleasedFusion
-    if config.joint_block or config.value_from_key:
-        return OneStepFusion
-    return Fusion
+safe_core.FUSIONS["released", False, False] = ReleasedFusion
+for flags in ((True, False), (False, True), (True, True)):  # joint_block, value_from_key
+    safe_core.FUSIONS["paper", *flags] = OneStepFusion
 
 
 def last_block(config: Config) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
@@ -200,11 +199,6 @@ def last_block(config: Config) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
 
 
 # ------------------------------------------------------------------------------- checkpoints
-def load_model(path: str | Path) -> tuple[SAFE, dict]:
-    """`safe_core.load_model` for a checkpoint of any fusion."""
-    return safe_core.load_model(path, fusion_of)
-
-
 def load_released_checkpoint(path: str | Path, *, class_names: list[str], **fields: Any) -> SAFE:
     """The authors' checkpoint as a model of this project, in evaluation mode; runs no code of it.
 
@@ -223,7 +217,7 @@ def load_released_checkpoint(path: str | Path, *, class_names: list[str], **fiel
             "the names of its data set, in its label order"
         )
     sentences = [[str(config.prompt).replace("{}", name)] for name in class_names]
-    model = SAFE(config, sentences, ReleasedFusion)
+    model = SAFE(config, sentences)
     expected = model.state_dict()
     shared = sorted(expected.keys() & tensors)
     wrong = {

@@ -9,23 +9,23 @@ from typing import Any
 from torch import distributed as dist
 
 import safe_core
-from safe_companion import behaviour, datasets, how_far, locks, prompts, released
+from safe_companion import behaviour, datasets, how_far, locks, processes, prompts, released
 from safe_companion.places import CHECKPOINT, PREDICTIONS, RECORD, Place, run_name
 from safe_companion.records import (
+    MAY_DIFFER,
+    about,
     check_origin,
     commit,
-    identity,
     machine,
     note_start,
     other_fields,
-    read_json,
     read_record,
     sentences_fingerprint,
     summary,
     today,
     write_record,
 )
-from safe_core import MAY_DIFFER, Config
+from safe_core import Config
 
 
 # ------------------------------------------------------------------------------- training
@@ -34,7 +34,7 @@ def open_in_all_processes(config: Config) -> datasets.Splits:
 
     They wait for it as long as a day: a first look at every recording of HARDVS takes its time.
     """
-    _, rank, size = safe_core.join_processes()
+    _, rank, size = safe_core.here()
     if size == 1:
         return datasets.open_dataset(config)
     patient: Any = dist.new_group(backend="gloo", timeout=timedelta(days=1))
@@ -66,7 +66,7 @@ def train(
     run and resume is not given; OSError if another process is at work in it; ValueError if the run
     that it holds is another one.
     """
-    _, rank, size = safe_core.join_processes()
+    _, rank, size = safe_core.here()
     lock = locks.take(out_dir) if rank == 0 else None
     try:
         if size > 1:
@@ -85,7 +85,7 @@ def train_alone(
     on_step: Callable[[int, int, int, float], object],
 ) -> dict:
     """`train` in a folder where no other run is at work."""
-    _, rank, size = safe_core.join_processes()
+    _, rank, size = safe_core.here()
     if resume and (out_dir / RECORD).exists():
         record = read_record(out_dir)
         if record["config"]["epochs"] == config.epochs:
@@ -93,9 +93,9 @@ def train_alone(
             if rank == 0:
                 print(f"{out_dir}: finished before, nothing is left to do", flush=True)
             return record if rank == 0 else {}
-    commits = note_start(out_dir, resume=resume) if rank == 0 else []
-    if config.origin == "real":  # weights that cannot be had are found before hours of checks
-        safe_core.SAFE(config, [["a"]], released.fusion_of(config))
+    starts = note_start(out_dir, config, resume=resume) if rank == 0 else []
+    if config.origin == "real":  # before hours of checks
+        check_weights(config)
     splits = open_in_all_processes(config)
     if len(splits.test) < size or 0 < len(splits.val) < size:
         found = f"{len(splits.val)} validation and {len(splits.test)} test recordings"
@@ -108,22 +108,31 @@ def train_alone(
             print(f"warning: {warning}", flush=True)
         if splits.skipped:
             print(f"left out: {len(splits.skipped)} recordings, see {RECORD}", flush=True)
-        if (out_dir / "last.json").exists():
-            tell_changes(out_dir / "last.json", config)
+        if len(starts) > 1:
+            tell_changes(Config(**starts[-2]["config"]), config)
     result = safe_core.fit(
         config,
         splits.train,
         splits.val,
         splits.test,
         sentences=prompts.prompt_sentences(splits.class_names, config),
-        class_names=splits.class_names,
+        about=about(config, splits),
         out_dir=out_dir,
         resume=resume,
         on_step=on_step,
-        fusion=released.fusion_of(config),
-        identity=identity(config, splits),
     )
-    return write_record(out_dir, config, splits, result, commits) if rank == 0 else {}
+    return write_record(out_dir, config, splits, result, starts) if rank == 0 else {}
+
+
+def check_weights(config: Config) -> None:
+    """OSError if the towers of a configuration, or their weights, cannot be had."""
+    try:
+        safe_core.SAFE(config, [["a"]])
+    except (OSError, RuntimeError) as error:  # no network; no such name
+        raise OSError(
+            f"no weights clip_weights={config.clip_weights!r} of clip_model={config.clip_model!r}, "
+            f"or of another tower: connect once, or set clip_weights=FILE ({error})"
+        ) from error
 
 
 def check_same(record: dict, config: Config, folder: Path) -> None:
@@ -142,35 +151,30 @@ def check_same(record: dict, config: Config, folder: Path) -> None:
         )
 
 
-def tell_changes(file: Path, config: Config) -> None:
-    """Prints what is another than when the run was begun, and which learning rates that changes.
-
-    file: the description of its last checkpoint. ValueError if it is damaged.
-    """
-    before = read_json(file)
-    try:
-        planned = Config(**before["config"])
-        done = len(before["history"])
-    except Exception as error:  # damaged content raises many kinds
-        raise ValueError(f"{file}: does not describe a checkpoint ({error!r})") from error
+def tell_changes(before: Config, config: Config) -> None:
+    """Prints what is another than when a run was begun, and which learning rates that changes."""
     for name in MAY_DIFFER:
-        old, new = getattr(planned, name), getattr(config, name)
+        old, new = getattr(before, name), getattr(config, name)
         if old != new:
             print(f"resumed with {name}={new!r}, begun with {old!r}", flush=True)
-    if planned.epochs != config.epochs:
-        rates = [
-            safe_core.learning_rate(min(done, c.epochs - 1), c.epochs, c) for c in (planned, config)
-        ]
+    if config.epochs < before.epochs:
+        raise ValueError(
+            f"epochs={config.epochs}: the run was begun with {before.epochs}; give more"
+        )
+    if before.epochs != config.epochs:
+        last = min(before.epochs, config.epochs) - 1
+        rates = [safe_core.learning_rate(last, c.epochs, c) for c in (before, config)]
         print(
-            f"the schedule is another: about {rates[1]:.3g} after {done} epochs instead of "
-            f"{rates[0]:.3g}; a run of {config.epochs} epochs from the start would differ",
+            f"the schedule is another: in epoch {last + 1} the learning rate is about "
+            f"{rates[1]:.3g} instead of {rates[0]:.3g}; a run of {config.epochs} epochs from the "
+            "start would differ",
             flush=True,
         )
 
 
 def run(config: Config, *, out_dir: Path | None = None, resume: bool = False) -> None:
     """The run of the command line, in one process or under torchrun."""
-    _, rank, size = safe_core.join_processes()
+    _, rank, size = processes.join()
     out_dir = out_dir or Place.of(config).working
     told = how_far.Steps(config.batch_size) if rank == 0 else lambda *_: None
     record = train(config, out_dir, resume=resume, on_step=told)
@@ -184,7 +188,7 @@ def run(config: Config, *, out_dir: Path | None = None, resume: bool = False) ->
 def draws(folder: Path, count: int) -> dict:
     """Test accuracy of the checkpoint in a run's folder over draws of its random test frames."""
     made_by = commit()  # now, whatever is edited while it tests
-    model, about = released.load_model(folder / CHECKPOINT)
+    model, about = safe_core.load_model(folder / CHECKPOINT)
     config = model.config
     if config.test_frames != "random":
         found = f"test_frames={config.test_frames!r} always draws the same"
@@ -192,7 +196,7 @@ def draws(folder: Path, count: int) -> dict:
     splits = datasets.open_dataset(config)
     if about["identity"]["data"] != splits.fingerprint:
         raise ValueError(f"{folder}: trained on other data than those of its configuration now")
-    device, _, _ = safe_core.join_processes()
+    device, _, _ = safe_core.here()
     scores = released.evaluate(model.to(device), splits.test, draws=count)
     return {
         "top1": [score["top1"] for score in scores],

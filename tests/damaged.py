@@ -22,7 +22,7 @@ from damaging import ODD, SMALL, TEXTS, Damage, bomb, fixed_npz, npy
 from tiny import small
 
 import safe_core
-from safe_companion import claims, datasets, effects, prediction, prompts, records, released
+from safe_companion import claims, datasets, effects, prediction, prompts, records
 from safe_companion.clips import ClipDataset
 from safe_companion.facts import cache_folder
 from safe_companion.readers import READERS, read_events
@@ -259,7 +259,7 @@ def odd_names(rng: Damage, folder: Path, bases: Any) -> Trial:
         about = {"class_names": splits.class_names, "sentences": sentences}
         about |= {"config": dataclasses.asdict(config), "identity": {}, "history": []}
         safe_core.save_checkpoint(folder / "m.safetensors", model.state_dict(), about)
-        known = released.load_model(folder / "m.safetensors")[1]["class_names"]
+        known = safe_core.load_model(folder / "m.safetensors")[1]["class_names"]
         sane(known == splits.class_names, "names")
         return digest(log_probs)
 
@@ -323,7 +323,7 @@ def a_checkpoint(rng: Damage, folder: Path, bases: Any) -> Trial:
         path.write_bytes(rng.content(base.read_bytes(), bases[".npz"][0].read_bytes()))
 
     def call() -> str:
-        model, about = released.load_model(path)
+        model, about = safe_core.load_model(path)
         size = prediction.trained_size(about, path)
         found = prediction.predict(model, take)
         sane(all(isinstance(name, str) and math.isfinite(p) for name, p in found), f"{found}")

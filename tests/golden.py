@@ -14,11 +14,13 @@ import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import torch
 from PIL import Image
 from torch.nn import functional as F
+from torch.utils.data import DistributedSampler
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
@@ -181,19 +183,22 @@ def images_by_rule(batch: int, frames: int) -> tuple[torch.Tensor, torch.Tensor]
 def three_steps(config: safe_core.Config) -> list[float]:
     """Logits before an epoch of three optimiser steps, their losses, logits after them."""
     torch.manual_seed(config.seed)
-    model = safe_core.SAFE(config, SENTENCES, released.fusion_of(config))
+    model = safe_core.SAFE(config, SENTENCES)
     rgb, event = images_by_rule(4, config.frames)
     labels = torch.arange(4)
     with torch.no_grad():
         before = model.eval()(rgb, event)
-    optimizer = safe_core.make_optimizer(model, config)
+    trained = {"optimizer": safe_core.make_optimizer(model, config)}
+    trained["scaler"] = torch.amp.GradScaler("cpu", enabled=False)
     losses: list[float] = []
     batches = [{"rgb": rgb, "event": event, "label": labels}] * 3
 
-    def note(epoch: int, step: int, steps: int, loss: float) -> None:
-        losses.append(loss)
+    def note(epoch: int, step: int, steps: int, loss: torch.Tensor) -> None:
+        losses.append(loss.item())
 
-    safe_core.train_epoch(model, batches, optimizer, 0, config, note)
+    sampler = DistributedSampler(range(12), 1, 0)
+    with mock.patch.object(safe_core, "load", lambda *_, **__: batches):
+        safe_core.train_epoch(model, sampler, trained, 0, config, note)
     with torch.no_grad():
         after = model.eval()(rgb, event)
     return numbers(before, torch.tensor(losses), after)
@@ -254,8 +259,9 @@ def whole_trainings() -> Values:
         config = safe_core.configure("sample", **{**TINY, "epochs": 3, "seed": 1, **fields})
         train, val, test = (RuleClips(count, config.frames) for count in (16, 9, 10))
         with tempfile.TemporaryDirectory() as folder:
+            about = {"class_names": NAMES}
             result = safe_core.fit(
-                config, train, val, test, sentences=SENTENCES, class_names=NAMES, out_dir=folder
+                config, train, val, test, sentences=SENTENCES, about=about, out_dir=folder
             )
         rows = [[v for k, v in row.items() if k != "seconds"] for row in result["history"]]
         found[case] = numbers(

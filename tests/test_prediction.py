@@ -17,7 +17,7 @@ from tiny import SMALL
 import safe_companion
 import safe_core
 from safe_companion import __main__ as tool
-from safe_companion import behaviour, datasets, prediction, released, runs
+from safe_companion import behaviour, datasets, prediction, runs
 from safe_companion.readers import RecordingError
 from safe_companion.recordings import read_recording
 
@@ -29,7 +29,7 @@ def make_checkpoint(folder, root, *, names=NAMES, identity=None, sensor_size=Non
     config = safe_core.configure("sample", **SMALL | {"data_root": str(root)} | fields)
     torch.manual_seed(0)
     sentences = [[f"A photo of a {name}"] for name in names]
-    model = safe_core.SAFE(config, sentences, released.fusion_of(config))
+    model = safe_core.SAFE(config, sentences)
     about = {"class_names": names, "sentences": sentences, "config": dataclasses.asdict(config)}
     about |= {"history": [], "identity": identity or {}, "sensor_size": sensor_size}
     folder.mkdir(parents=True, exist_ok=True)
@@ -76,7 +76,7 @@ def events_folder(root, per_class=4):
 )
 def test_a_recording_is_answered_exactly_as_in_the_evaluation(fields, hands, tmp_path):
     checkpoint = make_checkpoint(tmp_path / "run", hands, **fields)
-    model, about = released.load_model(checkpoint)
+    model, about = safe_core.load_model(checkpoint)
     splits = datasets.open_dataset(model.config)
     one_by_one = dataclasses.replace(model.config, batch_size=1)
     expected = safe_core.predict(model, splits.test, one_by_one).exp()
@@ -99,7 +99,7 @@ def test_the_sensor_of_the_training_holds_for_recordings_that_do_not_say_theirs(
     if where == "record":
         record = {"data": {"sensor_size": [24, 18]}}
         checkpoint.with_name("record.json").write_text(json.dumps(record))
-    model, about = released.load_model(checkpoint)
+    model, about = safe_core.load_model(checkpoint)
     size = prediction.trained_size(about, checkpoint)
     splits = datasets.open_dataset(model.config)
     for i, name in enumerate(splits.test.names):
@@ -110,7 +110,7 @@ def test_the_sensor_of_the_training_holds_for_recordings_that_do_not_say_theirs(
 def test_a_sensor_that_nothing_tells_is_asked_for(tmp_path):
     root = events_folder(tmp_path / "takes")
     fields = {"dataset": "folder", "modality": "event"}
-    model, _ = released.load_model(make_checkpoint(tmp_path / "run", root, **fields))
+    model, _ = safe_core.load_model(make_checkpoint(tmp_path / "run", root, **fields))
     take = root / "Wave" / "take_0.npz"
     with pytest.raises(RecordingError, match="found no size of its sensor.*--sensor-size"):
         prediction.predict(model, take)
@@ -134,7 +134,7 @@ def test_a_sensor_that_nothing_tells_is_asked_for(tmp_path):
 def test_a_recording_without_what_the_model_looks_at_is_said(
     modality, holds, said, hands, tmp_path
 ):
-    model, _ = released.load_model(make_checkpoint(tmp_path / "run", hands, modality=modality))
+    model, _ = safe_core.load_model(make_checkpoint(tmp_path / "run", hands, modality=modality))
     if holds == "events":
         recipes.save_npz(tmp_path / "take.npz", recipes.random_events(300))
     else:
@@ -144,7 +144,7 @@ def test_a_recording_without_what_the_model_looks_at_is_said(
 
 
 def test_class_names_are_the_models_the_given_ones_or_numbers(run, hands):
-    model, _ = released.load_model(run)
+    model, _ = safe_core.load_model(run)
     take = hands / datasets.open_dataset(model.config).test.names[0]
     assert {name for name, _ in prediction.predict(model, take)} == set(NAMES)
     given = prediction.predict(model, take, class_names=["yes", "no"], top=1)
@@ -171,7 +171,7 @@ def test_a_trained_model_is_asked_in_two_lines(tmp_path):
 # ------------------------------------------------------------------------------- data sets
 @pytest.mark.parametrize("size", [[{}, 6], [8], [8, True], [8, 0], [8.0, 6], "86", 7, [8, 1 << 20]])
 def test_a_sensor_size_that_is_none_is_named(size, run, hands, tmp_path):
-    model, about = released.load_model(run)
+    model, about = safe_core.load_model(run)
     model.about = about | {"sensor_size": size}
     found = f"found sensor_size {re.escape(repr(size))}; expected"
     with pytest.raises(ValueError, match=f"the model's description: {found}"):
@@ -195,7 +195,7 @@ def test_weights_that_give_no_numbers_give_no_answer(run, hands, tmp_path):
     safe_core.save_checkpoint(damaged, tensors, about)
     take = hands / "action_001" / "test (0)"
     with pytest.raises(ValueError, match=r"test \(0\): found .* no numbers.*weights .* damaged"):
-        prediction.predict(released.load_model(damaged)[0], take)
+        prediction.predict(safe_core.load_model(damaged)[0], take)
     with pytest.raises(ValueError, match=r"found .* no numbers, of 4 of 4 recordings"):
         prediction.evaluate(damaged)
 
@@ -211,7 +211,7 @@ def test_an_evaluation_writes_a_record_of_its_own(run, hands):
     table = pd.read_csv(folder / "predictions.csv")
     assert table.name.tolist() == splits.test.names
     assert record["test"]["top1"] == pytest.approx(100 * table.correct.mean())
-    model, _ = released.load_model(run)
+    model, _ = safe_core.load_model(run)
     (surest, p), _ = prediction.predict(model, hands / table.name[0])
     assert surest == NAMES[table.class1[0]] and p == pytest.approx(table.p1[0], abs=1e-4)
     assert record["evaluates"]["checkpoint"] == "best.safetensors"
@@ -283,7 +283,7 @@ def test_every_split_can_be_tested_without_augmentation(run, hands):
         assert record["recordings"] == count and record["split"] == split
         assert folder.name.endswith(f"-{split}") == (split != "test")
         assert len(pd.read_csv(folder / "predictions.csv")) == count
-    model, about = released.load_model(run)
+    model, about = safe_core.load_model(run)
     splits = datasets.open_dataset(model.config)
     clips = prediction.clips_of(splits, "train", NAMES, model.config)
     assert (splits.train.draw, splits.train.augment) == ("jittered", "clip")
@@ -385,7 +385,7 @@ def test_predict_answers_all_that_can_be_read_and_names_the_others(run, hands, t
     words = [str(run), str(good[0]), str(bad), str(good[1]), "--top", "1"]
     assert tool.main(["predict", *words]) == 1
     shown = capsys.readouterr()
-    model, _ = released.load_model(run)
+    model, _ = safe_core.load_model(run)
     lines = shown.out.splitlines()
     for i, take in enumerate(good):
         ((name, p),) = prediction.predict(model, take, top=1)
@@ -438,7 +438,7 @@ def test_a_model_of_digits_answers_real_recordings(real_data, tmp_path):
     checkpoint = make_checkpoint(tmp_path / "run", root, sensor_size=[34, 34], **fields)
     record, folder = prediction.evaluate(checkpoint, split="all")
     table = pd.read_csv(folder / "predictions.csv", dtype={"name": str})
-    model, about = released.load_model(checkpoint)
+    model, about = safe_core.load_model(checkpoint)
     for _, row in table.iterrows():
         top = prediction.predict(model, root / row["name"], sensor_size="34x34")
         np.testing.assert_allclose([p for _, p in top], [row.p1, row.p2], atol=1e-4)

@@ -17,7 +17,6 @@ from safe_companion import __main__, datasets, towers
 from safe_companion.released import (
     FUSION_NAMES,
     RELEASED,
-    ReleasedFusion,
     evaluate,
     load_released_checkpoint,
     rule_filled,
@@ -199,7 +198,7 @@ def small(**fields):
 def saved(tmp_path):
     """(model, its file in the authors' form, path)."""
     torch.manual_seed(0)
-    model = SAFE(small(), SENTENCES, ReleasedFusion).eval()
+    model = SAFE(small(), SENTENCES).eval()
     return model, as_released(model), tmp_path / "checkpoint.pth"
 
 
@@ -288,12 +287,12 @@ def test_a_checkpoint_that_is_not_there_is_named(tmp_path):
     ],
 )
 def test_switches_of_the_papers_model_are_refused(field, value):
-    with pytest.raises(ValueError, match=f"ReleasedFusion computes {field}=.* only: set that"):
-        SAFE(small(**{field: value}), SENTENCES, ReleasedFusion)
+    with pytest.raises(ValueError, match=f"fusion='released' computes {field}=.* only: set that"):
+        SAFE(small(**{field: value}), SENTENCES)
 
 
 def test_the_joint_block_starts_as_the_plain_vits_last_block():
-    fusion = SAFE(small(pretrained=True), SENTENCES, ReleasedFusion).fusion
+    fusion = SAFE(small(pretrained=True), SENTENCES).fusion
     vit = towers.build(TINY["vit_model"], True).visual
     x = torch.randn(2, 5, 96, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():

@@ -8,7 +8,7 @@ import open_clip
 import torch
 
 import safe_core
-from safe_companion import towers  # noqa: F401  (also in processes that tests start)
+from safe_companion import released  # noqa: F401  (its fusions, and the networks of weights/)
 from safe_core import Config, configure, fit
 
 torch.set_num_threads(1)  # the models are too small for more, and other tests run beside
@@ -75,8 +75,9 @@ def run_fit(out_dir: Path, config: Config | None = None, train: Any = None, **op
     train = train or Clips(12, config.frames, jitter=True)
     val = Clips(5, config.frames)
     test = Clips(7, config.frames)
-    about = {"sentences": SENTENCES, "class_names": NAMES, "out_dir": out_dir}
-    return fit(config, train, val, test, **about | options)
+    options.setdefault("sentences", SENTENCES)
+    about = {"class_names": NAMES} | options.pop("about", {})
+    return fit(config, train, val, test, about=about, out_dir=out_dir, **options)
 
 
 def model_of(config: Config, seed: int = 0) -> safe_core.SAFE:
