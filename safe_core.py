@@ -235,7 +235,7 @@ class VisionTower(nn.Module):
 class TextTower(nn.Module):
     """CLIP's text tower over fixed sentences: `forward(which)` -> features [len(which), D_t].
 
-    Attention is causal, so positions behind the longest of each group are cut (GPU: two). context:
+    Attention is causal, so positions behind the longest of each group are cut (GPU: one). context:
     learned vectors in front (CoOp, Zhou et al., 2022). ValueError if a sentence is too long.
     """
 
@@ -261,7 +261,7 @@ class TextTower(nn.Module):
 
     def forward(self, which: list[int]) -> Tensor:
         order = sorted(range(len(which)), key=lambda i: self.ends[which[i]])
-        size = math.ceil(len(which) / (2 if self.projection.is_cuda else len(which) // 50 + 1))
+        size = math.ceil(len(which) / (1 if self.projection.is_cuda else len(which) // 50 + 1))
         groups = [order[i : i + size] for i in range(0, len(order), size)]
         features = torch.cat([self.encode([which[i] for i in group]) for group in groups])
         return features[sorted(range(len(order)), key=order.__getitem__)]
