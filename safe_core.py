@@ -66,6 +66,7 @@ class Config:
     sensor_size: Sensor | None = None  # "346x260": for recordings that do not carry it
     time_unit: Literal["auto", "us", "ns", "ms", "s"] = "auto"  # of files that do not say it
     columns: str | None = None  # "t,x,y,p": order in text files without a header
+    stored_event_images: bool = False  # those beside the recordings, instead of their events
     repair_events: bool = False  # sort what jumps back in time, drop what is outside the sensor
     augment: Literal["clip", "frame", "none"] = "clip"  # one draw a clip, or an image (released)
     frame_draw: Literal["aligned", "independent"] = "aligned"  # independent: released
@@ -118,7 +119,8 @@ class Config:
     clip_norm_of: Literal["all", "fusion"] = "all"  # fusion: towers are not clipped (released)
     select_on: Literal["val", "test"] = "val"  # which split chooses the epoch; test: released
     precision: Literal["auto", "fp32", "bf16"] = "auto"
-    workers: Index = 2  # loader processes per training process
+    workers: Index | None = None  # loader processes per training process; None: by the cores
+    resize: Literal["auto", "loader", "device"] = "auto"  # auto: on the device if it is a GPU
     seed: Index = 0
 
     def __post_init__(self) -> None:
@@ -129,6 +131,9 @@ class Config:
                 raise ValueError(f"{name}={value!r}: {error.errors()[0]['msg']}") from None
         if self.width % self.heads:
             raise ValueError(f"heads={self.heads}; expected a divisor of width={self.width}")
+        drawn = (self.event_representation, self.event_windows)
+        if self.stored_event_images and drawn != ("authors", "frames"):
+            raise ValueError(f"stored_event_images with {drawn}; expected 'authors' and 'frames'")
 
     @property
     def origin(self) -> str:
@@ -152,7 +157,8 @@ PRESETS: dict[str, dict[str, Any]] = {
         **dict(batch_size=32, learning_rate=1e-3, final_lr_fraction=0.01, warmup_fraction=0.1),
     },
 }
-MAY_DIFFER = ("data_root", "workers", "on_bad_recording", "sensor_size", "epochs")  # on resume
+# on resume
+MAY_DIFFER = ("data_root", "workers", "resize", "on_bad_recording", "sensor_size", "epochs")
 PRESET_OF = {"sample": "sample", "real": "paper"}  # what goes with which data
 
 
@@ -521,6 +527,22 @@ def load_model(path: str | Path, fusion_of: Any = lambda _: Fusion) -> tuple[SAF
 
 
 # ------------------------------------------------------------------------------- training
+def make_loader(dataset: Any, own: Any, config: Config, **options: Any) -> DataLoader:
+    """Batches of `own`, a part of `dataset`, which may say how many workers and how to collate."""
+    workers = getattr(dataset, "workers", config.workers) or 0
+    pinned = torch.cuda.is_available()
+    collate = getattr(dataset, "collate", None)
+    options |= {"num_workers": workers, "pin_memory": pinned, "collate_fn": collate}
+    return DataLoader(own, **options)
+
+
+def to_device(batch: dict[str, Any], dataset: Any, device: torch.device) -> dict[str, Any]:
+    """Tensors on the device; what is left to do there, such as resizing, is done."""
+    tensors = {k: v.to(device, non_blocking=True) for k, v in batch.items() if torch.is_tensor(v)}
+    batch = batch | tensors
+    return dataset.finish(batch) if hasattr(dataset, "finish") else batch
+
+
 @torch.inference_mode()
 def predict(model: SAFE, dataset: Any, config: Config) -> Tensor:
     """Log-probabilities [len(dataset), L] on every process; each takes every n-th clip."""
@@ -530,7 +552,8 @@ def predict(model: SAFE, dataset: Any, config: Config) -> Tensor:
     with autocast(config, device):
         text = model.text_tokens()
     batches = []
-    for batch in DataLoader(own, batch_size=config.batch_size, num_workers=config.workers):
+    for batch in make_loader(dataset, own, config, batch_size=config.batch_size):
+        batch = to_device(batch, dataset, device)
         with autocast(config, device):
             logits = model(batch.get("rgb"), batch.get("event"), text)
         batches.append(logits.float().log_softmax(dim=1).cpu())
@@ -623,8 +646,8 @@ def fit(
         device_ids = [device] if device.type == "cuda" else None
         wrapped = nn.parallel.DistributedDataParallel(model, device_ids=device_ids)
     sampler: DistributedSampler = DistributedSampler(train, size, rank, True, config.seed, True)
-    options: Any = {"num_workers": config.workers, "drop_last": True}
-    loader = DataLoader(train, config.batch_size // size, sampler=sampler, **options)
+    own = {"batch_size": config.batch_size // size, "sampler": sampler, "drop_last": True}
+    loader = make_loader(train, train, config, **own)
     chooser = val if config.select_on == "val" else test
     for epoch in range(len(history), config.epochs):
         start = time.perf_counter()
@@ -669,6 +692,7 @@ def train_epoch(
     clipped = [p for group in groups if group["clipped"] for p in group["params"]]
     total = rate = 0.0
     for i, batch in enumerate(loader):
+        batch = to_device(batch, getattr(loader, "dataset", None), device)
         rate = learning_rate(epoch * steps + i, config.epochs * steps, config)
         for group in groups:
             group["lr"] = rate * config.tower_lr_scale if group["tower"] else rate

@@ -50,6 +50,7 @@ import safe_core
 from safe_companion import claims, datasets, effects, prediction, prompts, records, released
 from safe_companion.clips import ClipDataset
 from safe_companion.facts import cache_folder
+from safe_companion.packs import pack
 from safe_companion.readers import READERS, RecordingError, read_events
 from safe_companion.recordings import read_recording
 
@@ -242,6 +243,7 @@ def make_bases(folder: Path) -> dict[str, list[Path]]:
     lines = "".join(f"{t} {x} {y} {p}\n" for x, y, t, p in stream.tolist())
     (folder / "a.txt").write_text(lines)
     (folder / "a.csv").write_text("t,x,y,p\n" + lines.replace(" ", ","))
+    (folder / "a.pack").write_bytes(pack(folder / "a.aedat4"))
     found: dict[str, list[Path]] = {}
     for file in sorted([*folder.iterdir(), *FILES.iterdir()]):
         if file.suffix in READERS:
