@@ -1,7 +1,8 @@
 """How does a recording become a pack, the one file of which a clip reads only what it shows?
 
 The format is that of formats/pack.py. Events are bit-exact; frames are JPEG of a stated quality,
-or as they are: the bytes of their files, or their pixels.
+and stored event images small files of the same pixels; or both are as they are: the bytes of their
+files, or the frames' pixels.
 """
 
 import io
@@ -85,7 +86,8 @@ def pack(path: Path, frames: Frames = Frames(), **reading: Any) -> bytes:  # noq
     if recording.frame_sources:
         _put_images(about, parts, "frames", recording.frame_sources, frames)
     if event_images:
-        files_of = [_drawn(source) for source in event_images]
+        keep = _drawn if frames.form == "jpeg" else _content
+        files_of = [keep(source) for source in event_images]
         parts["event_images"] = b"".join(files_of)
         about["event_images"] = {"bytes": [len(file) for file in files_of]}
     return assemble(about, parts)

@@ -175,6 +175,12 @@ def test_windows_looked_up_in_mapped_times_are_numpys(since, t0, count):
     assert np.array_equal(np.searchsorted(mapped, edges), np.searchsorted(whole, edges))
 
 
+def test_an_edge_beyond_32_bits_is_behind_all_events():
+    times = Times(np.array([0, 5, 2**32 - 1], np.uint32), 7)
+    edges = np.array([7, 2**32 + 6, 2**32 + 7, 2**40, -3])
+    assert np.searchsorted(times, edges).tolist() == [0, 2, 3, 3, 0]
+
+
 # ---------------------------------------------------------------- frames and event images
 
 
