@@ -11,6 +11,7 @@ import torch
 
 from safe_companion import clips as clips_module
 from safe_companion import datasets, finished
+from safe_companion.__main__ import parse
 from safe_companion.clips import ClipDataset, loader_workers
 from safe_core import FIELDS, Config
 
@@ -204,6 +205,12 @@ def test_loader_processes_share_the_cores(monkeypatch, cores, processes, workers
     monkeypatch.setenv("LOCAL_WORLD_SIZE", str(processes))
     assert loader_workers(None) == workers
     assert loader_workers(0) == 0 and loader_workers(5) == 5
+
+
+def test_workers_are_a_number_on_the_command_line():
+    options = parse(["train", "--workers", "3", "--columns", "t,x,y,p"])
+    assert (options.workers, options.columns) == (3, "t,x,y,p")
+    assert parse(["train"]).workers is None
 
 
 def test_stored_event_images_of_the_sample_are_those_of_its_events(tiny_sample):

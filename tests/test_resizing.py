@@ -7,7 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 from recipes import random_events, save_images, save_npz
+from tiny import model_of, small
 
+import safe_core
 from safe_companion.augmentation import Augmentation, draw_augmentation, stack_images
 from safe_companion.clips import ClipDataset
 from safe_companion.events import BACKGROUND
@@ -126,3 +128,31 @@ def test_the_loader_resizes_where_it_is_asked_to(root):
     clips = ClipDataset([("a", 0), ("b", 1)], root, ["wave", "left"], config)
     (batch,) = torch.utils.data.DataLoader(clips, batch_size=2, collate_fn=clips.collate)
     assert torch.equal(clips.finish(batch)["rgb"], torch.stack([clips[0]["rgb"], clips[1]["rgb"]]))
+
+
+def test_a_model_answers_the_same_wherever_images_are_resized(root, monkeypatch):
+    answers = {}
+    seen = []
+    monkeypatch.setattr(
+        ClipDataset,
+        "finish",
+        lambda self, batch, finish=ClipDataset.finish: _noted(seen, batch, finish(self, batch)),
+    )
+    for resize in ("loader", "device"):
+        for workers in (0, 1):
+            config = small(resize=resize, workers=workers, image_size=64)
+            clips = ClipDataset([("a", 0), ("b", 1), ("a", 2)], root, ["wave", "bow"], config)
+            answers[resize, workers] = safe_core.predict(model_of(config), clips, config)
+    assert [side for side, _ in seen] == [64, 64, 48, 48]
+    assert all(after == 64 for _, after in seen)
+    expected = answers["loader", 0]
+    assert torch.equal(answers["loader", 1], expected)
+    assert torch.equal(answers["device", 1], answers["device", 0])
+    torch.testing.assert_close(answers["device", 0], expected, atol=0.02, rtol=0)
+
+
+def _noted(seen, batch, done):
+    """Notes the width of images before and after."""
+    width = batch["rgb"].shape[-2 if "rgb_look" in batch else -1]
+    seen.append((width, done["rgb"].shape[-1]))
+    return done
