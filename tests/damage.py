@@ -312,6 +312,7 @@ def drawn_options(rng: Damage, suffix: str) -> dict[str, Any]:
 def a_recording(suffix: str, rng: Damage, folder: Path, bases: Any) -> Trial:
     """A damaged event file; of npz also damage that its checksums agree with."""
     base = rng.choice(bases[suffix])
+    forms = [form for form in bases if form.startswith(".")]
     options = drawn_options(rng, suffix)
     inside = suffix == ".npz" and rng.random() < 0.6
     path = folder / f"take{suffix}"
@@ -324,7 +325,7 @@ def a_recording(suffix: str, rng: Damage, folder: Path, bases: Any) -> Trial:
         )
     else:
         other = (
-            rng.choice(bases[rng.choice(list(READERS) if rng.random() < 0.5 else [suffix])])
+            rng.choice(bases[rng.choice(forms if rng.random() < 0.5 else [suffix])])
             if suffix != ".bs2"
             else base
         )
