@@ -319,6 +319,13 @@ def test_damage_is_found(sources, tmp_path):
     file.write_bytes(content)
     with pytest.raises(RecordingError, match="found no complete pack"):  # not an index error
         clip_of(tmp_path, "a")
+    content = bytearray(whole)
+    content[parts["t"][0] + 4003] = 127  # one time far ahead
+    file.write_bytes(content)
+    events = read_recording(file).events
+    for key in (slice(990, 1010), "t", slice(None)):
+        with pytest.raises(RecordingError, match="found no complete pack"):
+            events[key]
 
 
 def test_a_pack_of_a_later_version_says_so(sources, tmp_path):

@@ -43,8 +43,12 @@ Parts = dict[str, bytes]
 def _unpack(
     since: np.ndarray, xyp: np.ndarray, t0: int, x_most: int, y_most: int, events: np.ndarray
 ) -> bool:
-    """Fill EVENT_DTYPE events; False if one lies where none was when the pack was written."""
+    """Fill EVENT_DTYPE events; False if one lies where, or comes when, none did when packed."""
+    before = np.int64(0)
     for i in range(since.size):
+        if np.int64(since[i]) < before:
+            return False
+        before = np.int64(since[i])
         word = xyp[i]
         x = word & 0x3FFF
         y = word >> 14 & 0x3FFF
@@ -115,22 +119,29 @@ class EventView:
         if isinstance(key, str):
             return self._column(key)
         if isinstance(key, int | np.integer):
-            return self[np.array([key])][0]
+            at = range(len(self))[key]
+            return self[at : at + 1][0]
+        if not isinstance(key, slice):  # in any order
+            return self[:][key]
         since, xyp = self.times.since[key], self._xyp[key]
         events = np.empty(len(since), EVENT_DTYPE)
         if not _unpack(since, xyp, self.times.t0, self.extent[1], self.extent[3], events):
-            cause = "events that do not match its header"
-            raise unreadable(self.path, "pack", cause)
+            raise self._damaged()
         return events
+
+    def _damaged(self) -> RecordingError:
+        return unreadable(self.path, "pack", "events that do not match its header")
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         return self[:]
 
     def _column(self, key: str) -> np.ndarray:
         if key == "t":
-            return self.times[:]
-        shift, mask = {"x": (0, 0x3FFF), "y": (14, 0x3FFF), "p": (28, 1)}[key]
-        return (self._xyp >> shift & mask).astype(EVENT_DTYPE[key])
+            times = self.times[:]
+            if times[0] < 0 or (times[1:] < times[:-1]).any():
+                raise self._damaged()
+            return times
+        return np.ascontiguousarray(self[:][key])
 
     def keys(self) -> tuple[str, ...]:
         return ("x", "y", "t", "p")
