@@ -38,6 +38,7 @@ ROOTS = {dataset: config.get(dataset) for dataset in studies.SWEPT}
 SEEDS = config.get("seeds", 3)  # of each row
 MORE_SEEDS = config.get("more_seeds", 5)  # of the headline rows, and where effects are small
 PROCESSES = config.get("processes", 1)  # GPUs of a run, through torchrun
+WORKERS = config.get("workers")  # loader processes of each training process; default: by the cores
 BAD = config.get("on_bad_recording")  # skip: leave out recordings that cannot be used
 DRAWN = json.loads(paper.deviations().fields["frames-test"])  # its first model is tested on many draws of frames
 
@@ -83,6 +84,8 @@ def options(record):
     words = flags.words(run)
     if safe_core.origin_of(run["data_root"]) == "sample":
         words += ["--workers", "0"]  # loading a sample's clips needs no process of its own
+    elif WORKERS is not None:
+        words += ["--workers", str(WORKERS)]
     return shlex.join(words)
 
 

@@ -65,6 +65,7 @@ class Config:
     sensor_size: Sensor | None = None  # "346x260": for recordings that do not carry it
     time_unit: Literal["auto", "us", "ns", "ms", "s"] = "auto"  # of files that do not say it
     columns: str | None = None  # "t,x,y,p": order in text files without a header
+    stored_event_images: bool = False  # those beside the recordings, instead of their events
     repair_events: bool = False  # sort what jumps back in time, drop what is outside the sensor
     augment: Literal["clip", "frame", "none"] = "clip"  # one draw a clip, or an image (released)
     frame_draw: Literal["aligned", "independent"] = "aligned"  # independent: released
@@ -116,13 +117,12 @@ class Config:
     clip_norm: Positive = 1.0  # bound of the gradient's norm
     clip_norm_of: Literal["all", "fusion"] = "all"  # fusion: towers are not clipped (released)
     select_on: Literal["val", "test"] = "val"  # which split chooses the epoch; test: released
-    accumulate: pydantic.PositiveInt = (
-        1  # steps' gradients are summed over as many parts of the batch
-    )
+    accumulate: pydantic.PositiveInt = 1  # parts of a batch, whose gradients are summed
     checkpoint_vision: bool = False  # compute the vision tower twice, keep less of it in memory
     compile: bool = False  # by torch.compile
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
-    workers: Index = 2  # loader processes per training process
+    workers: Index | None = None  # loader processes per training process; None: by the cores
+    resize: Literal["auto", "loader", "device"] = "auto"  # auto: on the device if it is a GPU
     seed: Index = 0
 
     def __post_init__(self) -> None:
@@ -513,11 +513,13 @@ def load_model(path: str | Path) -> tuple[SAFE, dict]:
 
 
 # ------------------------------------------------------------------------------- training
-def load(dataset: Any, config: Config, device: torch.device, **options: Any) -> Iterator[dict]:
+def load(dataset: Any, config: Config, **options: Any) -> Iterator[dict]:
     """Batches of clips on the device, where a data set that can `finish` them does."""
+    device, _, _ = here()
     data = getattr(dataset, "dataset", dataset)  # behind a Subset
-    options |= {"num_workers": config.workers, "pin_memory": device.type == "cuda"}
-    for batch in DataLoader(dataset, collate_fn=getattr(data, "collate", None), **options):
+    options |= {"num_workers": getattr(data, "workers", None) or config.workers or 0}
+    options |= {"pin_memory": device.type == "cuda", "collate_fn": getattr(data, "collate", None)}
+    for batch in DataLoader(dataset, **options):
         moved = {k: x.to(device, non_blocking=True) for k, x in batch.items() if k != "name"}
         yield data.finish(moved) if hasattr(data, "finish") else moved
 
@@ -531,7 +533,7 @@ def predict(model: SAFE, dataset: Any, config: Config) -> Tensor:
     with autocast(config, device):
         text = model.text_tokens()
     batches = []
-    for batch in load(own, config, device, batch_size=config.batch_size):
+    for batch in load(own, config, batch_size=config.batch_size):
         with autocast(config, device):
             logits = model(batch.get("rgb"), batch.get("event"), text)
         batches.append(logits.float().log_softmax(dim=1))
@@ -668,9 +670,7 @@ def train_epoch(
     steps = len(sampler) // clips // parts
     clipped = [p for g in optimizer.param_groups if g["clipped"] for p in g["params"]]
     total = torch.zeros((), dtype=torch.float64, device=device)
-    loader = load(
-        sampler.dataset, config, device, batch_size=clips, sampler=sampler, drop_last=True
-    )
+    loader = load(sampler.dataset, config, batch_size=clips, sampler=sampler, drop_last=True)
     for i, batch in enumerate(itertools.islice(loader, steps * parts)):
         with autocast(config, device):
             logits = model(batch.get("rgb"), batch.get("event"))

@@ -10,6 +10,7 @@ Each module answers one question, which its first line asks. Imports point down 
     claims                        the paper's numbers beside ours, and the verdicts
     studies                       several runs: rows, seeds, sweeps
     effects, paper                differences and their intervals; the tables of book/
+    packing                       data sets as packs
     prediction, converting        a trained model asked; recordings written as npz
     runs                          one training, and what is kept of it
     records                       what is known of a run
@@ -17,8 +18,9 @@ Each module answers one question, which its first line asks. Imports point down 
     released, datasets            the model of the authors' code; data sets and their splits
     checks, plausibility          recordings that cannot be used; what looks wrong in a data set
     prompts, lists, clips         sentences; list files; a recording -> what the model sees
+    finished, resizing            clips that need not be made again; images resized on the device
     augmentation, sample          how training looks at images; the sample world
-    facts, describing             what is known of each recording; the same in words
+    facts, describing, packs      what is known of each recording; in words; recordings as packs
     recordings, readers, formats  recordings of any form; event files, one module a format
     events                        event streams -> event images and windows
     flags, behaviour              a configuration as words of a command line; versions of behaviour

@@ -62,6 +62,12 @@ COMMANDS = {
         model_commands.convert_options,
         model_commands.convert,
     ),
+    "pack": Command(
+        "pack a data set, so that a clip reads only what it shows",
+        "safe pack /data/HARDVS /scratch/HARDVS --shard-gib 4",
+        model_commands.pack_options,
+        model_commands.pack,
+    ),
     "summary": Command(
         "what a run gave, and where its files are",
         "safe summary runs/mine",

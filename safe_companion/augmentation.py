@@ -74,6 +74,23 @@ def _levels(augmentation: Augmentation) -> bytes:
     return values.clip(0, 255).astype(np.uint8).tobytes()
 
 
+Box = tuple[float, float, float, float]  # left, top, right, bottom
+
+
+def seen(box: Box, side: int) -> tuple[Box, tuple[int, int, int, int]]:
+    """What of a box lies in the image, in fractions of it, and the pixels where that comes to lie.
+
+    Those are (left, top, right, bottom) of a canvas of side x side pixels, which the box fills.
+    """
+    left, top, right, bottom = box
+    inside = max(left, 0), max(top, 0), min(right, 1), min(bottom, 1)
+    x0 = round((inside[0] - left) / (right - left) * side)
+    x1 = round((inside[2] - left) / (right - left) * side)
+    y0 = round((inside[1] - top) / (bottom - top) * side)
+    y1 = round((inside[3] - top) / (bottom - top) * side)
+    return inside, (x0, y0, x1, y1)
+
+
 def stack_images(
     images: Sequence[Image.Image],
     augmentation: Augmentation,
@@ -86,20 +103,12 @@ def stack_images(
 
     background: pixel value beyond the image. recolour: whether gain and offset apply.
     """
-    left, top, right, bottom = augmentation.box
-    # What of the box lies in the image, in fractions of the image, and where that comes to lie.
-    seen_left, seen_right = max(left, 0), min(right, 1)
-    seen_top, seen_bottom = max(top, 0), min(bottom, 1)
-    x0 = round((seen_left - left) / (right - left) * side)
-    x1 = round((seen_right - left) / (right - left) * side)
-    y0 = round((seen_top - top) / (bottom - top) * side)
-    y1 = round((seen_bottom - top) / (bottom - top) * side)
-
+    (left, top, right, bottom), (x0, y0, x1, y1) = seen(augmentation.box, side)
     canvas = Image.new("RGB", (side, side * len(images)), (background,) * 3)  # one below the other
     for i, image in enumerate(images):
         width, height = image.size
         # The box holds fractions of pixels, which Pillow resizes and torchvision's crops round.
-        box = (seen_left * width, seen_top * height, seen_right * width, seen_bottom * height)
+        box = (left * width, top * height, right * width, bottom * height)
         part = image.resize((x1 - x0, y1 - y0), Image.Resampling.BILINEAR, box)
         canvas.paste(part, (x0, i * side + y0))
     content = canvas.tobytes()

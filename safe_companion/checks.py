@@ -240,7 +240,7 @@ def _known_problem(path: Path, facts: Facts, config: Config) -> Problem | None:
 def _is_suspect(facts: Facts, every: ClipDataset) -> bool:
     """Whether a recording may not give a clip: its clip tells, in the words of training."""
     config = every.config
-    if facts.jumps or _is_outside(facts, every.sensor_size):
+    if facts.jumps or _is_outside(facts, every.sensor_size) or config.stored_event_images:
         return True
     if config.modality != "event" and not facts.frames:
         return True

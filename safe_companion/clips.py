@@ -4,6 +4,7 @@ A clip is {"rgb": uint8 [F, 3, S, S], "event": uint8 [F, 3, S, S], "label": int,
 F frames and S the image size.
 """
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -11,7 +12,9 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 import torch
 from PIL import Image
+from torch.utils.data import default_collate
 
+from safe_companion import finished, resizing
 from safe_companion.augmentation import (
     Augmentation,
     draw_augmentation,
@@ -25,7 +28,15 @@ from safe_companion.events import (
     event_image,
     frame_windows,
 )
-from safe_companion.recordings import Recording, RecordingError, read_image, read_recording
+from safe_companion.formats.pack import EventView
+from safe_companion.recordings import (
+    Recording,
+    RecordingError,
+    read_image,
+    read_recording,
+    times_of,
+)
+from safe_companion.resizing import padded, resized
 from safe_core import Config
 
 
@@ -42,6 +53,17 @@ def spread_indices(
     if rng is None:
         return (low + high - 1) // 2
     return rng.integers(low, high)
+
+
+def loader_workers(asked: int | None) -> int:
+    """Loader processes of a training process: as asked, or the cores that it may use but one.
+
+    Those of the machine are shared by its training processes (torchrun says how many); 16 at most.
+    """
+    if asked is not None:
+        return asked
+    shared_by = int(os.environ.get("LOCAL_WORLD_SIZE", 1))
+    return min(max(len(os.sched_getaffinity(0)) // shared_by - 1, 0), 16)
 
 
 Draw = Literal["even", "jittered", "random"]
@@ -67,8 +89,10 @@ class ClipDataset(torch.utils.data.Dataset[dict[str, Any]]):
     draw: "even"; "jittered" within F equal segments; "random": any F, in any order, each modality
     on its own. augment: "clip" draws one augmentation for all images of a clip, in both modalities;
     "frame" one for each image. All draws depend on (config.seed, epoch, index) only; "even" and
-    "none" draw nothing. sensor_size: (width, height) of npz recordings, if known.
-    __getitem__ raises RecordingError.
+    "none" draw nothing. sensor_size: (width, height) of npz recordings, if known. sample: the
+    fingerprint of the generated sample whose clips these are, else "": those that draw nothing are
+    kept (safe_companion.finished), and the recordings are packed. __getitem__ raises
+    RecordingError.
     """
 
     def __init__(
@@ -81,7 +105,11 @@ class ClipDataset(torch.utils.data.Dataset[dict[str, Any]]):
         draw: Draw = "even",
         augment: Literal["clip", "frame", "none"] = "none",
         sensor_size: tuple[int, int] | None = None,
+        sample: str = "",
     ):
+        shown = (config.event_representation, config.event_windows)
+        if config.stored_event_images and shown != ("authors", "frames"):
+            raise ValueError(f"stored_event_images with {shown}; expected 'authors' and 'frames'")
         self.names = [sample for sample, _ in items]
         self.labels = torch.tensor([label for _, label in items], dtype=torch.int64)
         self.root = Path(root)
@@ -90,6 +118,13 @@ class ClipDataset(torch.utils.data.Dataset[dict[str, Any]]):
         self.draw = draw
         self.augment = augment
         self.sensor_size = sensor_size
+        self.sample = sample
+        self._kept: np.ndarray | None = None
+        self._draws = draw != "even" or augment != "none"
+        self.on_device = config.resize == "device" or (
+            config.resize == "auto" and torch.cuda.is_available()
+        )
+        self.workers = loader_workers(config.workers)
         # Shared memory: workers that persist hold a copy of this object, and see the new epoch.
         self._epoch = torch.zeros(1, dtype=torch.int64).share_memory_()
 
@@ -102,15 +137,65 @@ class ClipDataset(torch.utils.data.Dataset[dict[str, Any]]):
 
     def recording(self, index: int) -> Recording:
         """The whole recording behind clip `index`. Raises RecordingError."""
-        return read_recording(
-            self.root / self.names[index],
+        name = self.names[index]
+        recording = read_recording(
+            finished.packed(self.root, name) if self.sample else self.root / name,
             size=self.sensor_size,
             time_unit=self.config.time_unit,
             columns=self.config.columns,
             repair=self.config.repair_events,
+            stored=self.config.stored_event_images,
         )
+        recording.path = self.root / name
+        return recording
 
     def __getitem__(self, index: int) -> dict[str, Any]:
+        return self._clip(index, native=False)
+
+    def __getitems__(self, indices: Sequence[int]) -> list[dict[str, Any]]:
+        """What a loader asks for: clips whose images `finish` resizes, where the device does it."""
+        if self.sample and not self._draws:
+            return [self._kept_clip(index) for index in indices]
+        return [self._clip(index, native=self.on_device) for index in indices]
+
+    def _kept_clip(self, index: int) -> dict[str, Any]:
+        """A clip that draws nothing, as it was made for the first run that asked for it."""
+        branches = self.config.branches
+        if self._kept is None:
+            side = self.config.image_size
+            shape = (len(self), len(branches), self.config.frames, 3, side, side)
+            file = finished.file_of(self.sample, self.names, self.config)
+
+            def made(number: int) -> np.ndarray:
+                clip = self[number]
+                return np.stack([clip[branch] for branch in branches])
+
+            self._kept = finished.find_or_make(file, shape, made)
+        if self._kept is None:
+            return self[index]
+        images = torch.from_numpy(np.array(self._kept[index]))
+        about = {"label": int(self.labels[index]), "name": self.names[index]}
+        return about | dict(zip(branches, images, strict=True))
+
+    def collate(self, clips: list[dict[str, Any]]) -> dict[str, Any]:
+        """The batch of some clips; images of other sizes are padded."""
+        batch = {}
+        for key in clips[0]:
+            values = [clip[key] for clip in clips]
+            is_native = f"{key}_look" in clips[0]
+            batch[key] = padded(values) if is_native else default_collate(values)
+        return batch
+
+    def finish(self, batch: dict[str, Any]) -> dict[str, Any]:
+        """The batch with images uint8 [B, F, 3, S, S], resized on the device on which they lie."""
+        done = {key: value for key, value in batch.items() if not key.endswith("_look")}
+        for key in done:
+            if f"{key}_look" in batch:
+                looks = batch[f"{key}_look"]
+                done[key] = resized(done[key], looks, self.config.image_size)
+        return done
+
+    def _clip(self, index: int, *, native: bool) -> dict[str, Any]:
         # Every source of chance: "even" and "none" leave it untouched.
         rng = np.random.default_rng([self.config.seed, int(self._epoch), index])
         recording = self.recording(index)
@@ -121,49 +206,44 @@ class ClipDataset(torch.utils.data.Dataset[dict[str, Any]]):
         if self.augment == "clip":
             common = draw_augmentation(rng, self.class_names[label])
 
+        shown: dict[str, list[Any]] = {}
         if self.config.modality != "event":
-            frames = [read_image(recording.frame_sources[i]) for i in choice.frames]
-            clip["rgb"] = self._stack(frames, common, rng, background=0, recolour=True)
+            shown["rgb"] = [read_image(recording.frame_sources[i]) for i in choice.frames]
         if self.config.modality != "rgb":
-            images = self._event_images(recording, choice)
-            background = BACKGROUND[self.config.event_representation]
-            clip["event"] = self._stack(images, common, rng, background=background, recolour=False)
+            shown["event"] = self._event_images(recording, choice)
+        for key, images in shown.items():
+            augmentations = [common] * len(images)
+            if self.augment == "frame":
+                augmentations = [draw_frame_augmentation(rng) for _ in images]
+            is_rgb = key == "rgb"
+            options: dict[str, Any] = {
+                "side": self.config.image_size,
+                "background": 0 if is_rgb else BACKGROUND[self.config.event_representation],
+                "recolour": is_rgb,
+            }
+            if native:
+                clip[key], clip[f"{key}_look"] = resizing.native(images, augmentations, **options)
+                continue
+            images = [Image.fromarray(i) if isinstance(i, np.ndarray) else i for i in images]
+            if self.augment == "frame":
+                pairs = zip(images, augmentations, strict=True)
+                clip[key] = torch.cat([stack_images([im], aug, **options) for im, aug in pairs])
+            else:
+                clip[key] = stack_images(images, common, **options)
         return clip
 
-    def _event_images(self, recording: Recording, choice: _Choice) -> list[Image.Image]:
+    def _event_images(
+        self, recording: Recording, choice: _Choice
+    ) -> list[Image.Image | np.ndarray]:
+        """F images, those of events as uint8 [H, W, 3]."""
         if recording.events is None:
             return [read_image(recording.event_image_sources[i]) for i in choice.event_images]
         representation = self.config.event_representation
-        images = []
+        images: list[Image.Image | np.ndarray] = []
         for start, stop in choice.windows:
             pixels = event_image(recording.events[start:stop], recording.size, representation)
-            images.append(Image.fromarray(pixels.transpose(1, 2, 0)))
+            images.append(pixels.transpose(1, 2, 0))
         return images
-
-    def _stack(
-        self,
-        images: list[Image.Image],
-        common: Augmentation,
-        rng: np.random.Generator,
-        *,
-        background: int,
-        recolour: bool,
-    ) -> torch.Tensor:
-        """uint8 [F, 3, S, S] of F images, under one common augmentation or one drawn for each."""
-        side = self.config.image_size
-        if self.augment != "frame":
-            return stack_images(images, common, side=side, background=background, recolour=recolour)
-        own = [
-            stack_images(
-                [image],
-                draw_frame_augmentation(rng),
-                side=side,
-                background=background,
-                recolour=recolour,
-            )
-            for image in images
-        ]
-        return torch.cat(own)
 
     def _pick(self, available: int, rng: np.random.Generator) -> np.ndarray:
         """F indices out of range(available), as `draw` says."""
@@ -201,7 +281,7 @@ class ClipDataset(torch.utils.data.Dataset[dict[str, Any]]):
             return self._choose_stored(recording, rng)
         if self.config.event_windows == "afe":
             return self._choose_adaptive(recording, recording.events, rng)
-        event_t = recording.events["t"]
+        event_t = times_of(recording.events)
         if recording.frame_t is None:
             jitter = None if self.draw == "even" else rng
             return _Choice(windows=equal_windows(event_t, self.config.frames, rng=jitter))
@@ -231,7 +311,7 @@ class ClipDataset(torch.utils.data.Dataset[dict[str, Any]]):
         return _Choice(frames, event_images=at)
 
     def _choose_adaptive(
-        self, recording: Recording, events: np.ndarray, rng: np.random.Generator
+        self, recording: Recording, events: np.ndarray | EventView, rng: np.random.Generator
     ) -> _Choice:
         """AFE windows, each with the frame nearest to its middle event."""
         windows = adaptive_windows(
@@ -245,6 +325,7 @@ class ClipDataset(torch.utils.data.Dataset[dict[str, Any]]):
             return _Choice(windows=windows)
         if self.draw == "random":
             return _Choice(self._pick(len(recording.frame_sources), rng), windows)
-        middles = [events["t"][(start + stop) // 2] for start, stop in windows]
+        event_t = times_of(events)
+        middles = [event_t[(start + stop) // 2] for start, stop in windows]
         nearest = [int(np.abs(recording.frame_t - t).argmin()) for t in middles]
         return _Choice(nearest, windows)

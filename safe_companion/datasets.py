@@ -136,18 +136,14 @@ def open_dataset(config: Config, *, skipped: Sequence[tuple[str, str]] | None = 
     as_they_are = config.augment == "none" and config.frame_draw == "aligned"
     in_training: Draw = "even" if as_they_are else drawn
     in_testing: Draw = drawn if config.test_frames == "random" else "even"
+    of_sample = fingerprint if config.data_root is None else ""
+    options: dict[str, Any] = {"sensor_size": size, "sample": of_sample}
     return Splits(
         train=ClipDataset(
-            kept,
-            root,
-            names,
-            config,
-            draw=in_training,
-            augment=config.augment,
-            sensor_size=size,
+            kept, root, names, config, draw=in_training, augment=config.augment, **options
         ),
-        val=ClipDataset(val, root, names, config, draw=in_testing, sensor_size=size),
-        test=ClipDataset(test, root, names, config, draw=in_testing, sensor_size=size),
+        val=ClipDataset(val, root, names, config, draw=in_testing, **options),
+        test=ClipDataset(test, root, names, config, draw=in_testing, **options),
         class_names=names,
         origin="sample" if is_sample else "real",
         root=root,
@@ -220,7 +216,8 @@ def _check_whole_sample(root: Path, lists: Lists) -> None:
         files = locate(root / name)
         event_file = files.event_file
         has_images = files.aps_folder.is_dir() and files.dvs_folder.is_dir()
-        if event_file is None or not (event_file.suffix == ".aedat4" or has_images):
+        alone = event_file is not None and event_file.suffix in (".aedat4", ".pack")
+        if event_file is None or not (alone or has_images):
             lost.append(name)
     if lost:
         raise FileNotFoundError(

@@ -5,6 +5,8 @@ from typing import Any
 
 import numpy as np
 
+from safe_companion.formats import shards
+from safe_companion.formats.pack import EventView
 from safe_companion.readers import READERS, is_event_file
 from safe_companion.recordings import Files, Recording, image_size, locate
 from safe_core import Config
@@ -76,11 +78,14 @@ def _form(recording: Recording, files: Files) -> str:
         return "folders of images"
     suffix = files.event_file.suffix.lower()
     reader = READERS[suffix]
-    size = files.event_file.stat().st_size / 1e6
-    return f"{suffix}, {size:,.3f} MB, read by {reader.__module__}.{reader.__name__}"
+    place = shards.find(files.event_file)
+    size = (place.size or 0) if place else files.event_file.stat().st_size
+    where = f" in {place.file.name}" if place else ""
+    read_by = f"{reader.__module__}.{reader.__name__}"
+    return f"{suffix}{where}, {size / 1e6:,.3f} MB, read by {read_by}"
 
 
-def _events(events: np.ndarray) -> list[tuple[str, str]]:
+def _events(events: np.ndarray | EventView) -> list[tuple[str, str]]:
     first, last = int(events["t"][0]), int(events["t"][-1])
     seconds = (last - first) / 1e6
     rate = f"{len(events) / seconds:,.0f} a second" if seconds else "all at one instant"

@@ -6,6 +6,7 @@ their own channels, ON comes first.
 """
 
 import itertools
+from typing import Any
 
 import numba
 import numpy as np
@@ -149,7 +150,7 @@ def event_image(events: np.ndarray, size: tuple[int, int], representation: str) 
 # ---------------------------------------------------------------- windows
 
 
-def frame_windows(frame_t: np.ndarray, event_t: np.ndarray) -> list[tuple[int, int]]:
+def frame_windows(frame_t: np.ndarray, event_t: Any) -> list[tuple[int, int]]:
     """[(start, stop)] event index ranges: frame i is paired with the events from t_i until t_i+1.
 
     frame_t, event_t: int64 microseconds, increasing. After the last frame there is a window of one
@@ -168,7 +169,7 @@ def frame_windows(frame_t: np.ndarray, event_t: np.ndarray) -> list[tuple[int, i
 
 
 def equal_windows(
-    event_t: np.ndarray, count: int, *, rng: np.random.Generator | None = None
+    event_t: Any, count: int, *, rng: np.random.Generator | None = None
 ) -> list[tuple[int, int]]:
     """[(start, stop)] of `count` windows of equal duration that cover the stream.
 
@@ -209,7 +210,7 @@ def half_difference(first: np.ndarray, second: np.ndarray, size: tuple[int, int]
 
 
 def adaptive_windows(
-    events: np.ndarray, size: tuple[int, int], *, min_events: int, threshold: float
+    events: Any, size: tuple[int, int], *, min_events: int, threshold: float
 ) -> list[tuple[int, int]]:
     """[(start, stop)] of adaptive fine-grained event windows (AFE; journal version, Sec. 3.2).
 

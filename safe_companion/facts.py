@@ -19,6 +19,8 @@ import numpy as np
 
 from safe_companion import how_far
 from safe_companion.events import frame_windows
+from safe_companion.formats import pack, shards
+from safe_companion.formats.content import Inside
 from safe_companion.readers import (
     EventFile,
     ImageSource,
@@ -100,7 +102,12 @@ def _image_error(source: ImageSource, decode: bool) -> str:
     """Why an image cannot be read, or "". It is decoded only if asked for, or if its end is odd."""
     if isinstance(source, np.ndarray):
         return ""
+    if isinstance(source, Inside) and not decode:
+        return ""  # its checksum was compared
     try:
+        if isinstance(source, Inside):
+            read_image(source)
+            return ""
         with open(source, "rb", buffering=0) as file:
             start = file.read(8)
             end = file.seek(0, os.SEEK_END)
@@ -185,6 +192,8 @@ def _read(path: Path, files: Files, config: tuple[str, str | None], decode: bool
             facts.pairs = len(frames) or len(stored)
         else:
             facts.event_file = files.event_file.name
+            if files.event_file.suffix.lower() == ".pack":
+                pack.verify(files.event_file)
             content = read_events(files.event_file, time_unit=time_unit, columns=columns)
             facts.says_unit = content.time_unit is not None
             facts.usual_size = list(content.usual_size) if content.usual_size else None
@@ -193,7 +202,10 @@ def _read(path: Path, files: Files, config: tuple[str, str | None], decode: bool
             if content.columns is not None:
                 times = _read_stream(facts, files.event_file, content.columns)
             frames = _read_frames(facts, path, files, content, times)
-        facts.stored = len(stored)
+            stored = content.event_images or []
+            if content.columns is None:
+                facts.pairs = len(frames) or len(stored)
+        facts.stored = len(stored) if not facts.events else 0
         first = [*stored[:1], *frames[:1]]
         if first:
             facts.image_size = list(image_size(first[0]))
@@ -214,8 +226,10 @@ def _stamp(files: Files, config: tuple[str, str | None]) -> list[Any] | None:
     found = False
     if files.event_file:
         with contextlib.suppress(OSError):
-            state = files.event_file.stat()
-            stamp += [files.event_file.name, state.st_size, state.st_mtime_ns]
+            place = shards.find(files.event_file)
+            state = (place.file if place else files.event_file).stat()
+            size = [place.offset, place.size] if place else state.st_size
+            stamp += [files.event_file.name, size, state.st_mtime_ns]
             found = True
     for folder in (files.aps_folder, files.dvs_folder):
         try:

@@ -2,7 +2,7 @@
 
 import argparse
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, get_args
 
 from safe_core import CHOICES, FIELDS, PRESETS
 
@@ -19,6 +19,12 @@ ABOUT = {
 def option(field: str) -> str:
     """The option of a field: "--use-text" for use_text."""
     return "--" + field.replace("_", "-")
+
+
+def _kind(annotation: Any) -> type:
+    """int of a field that holds an integer or None; str of one that holds a text or None."""
+    first = get_args(annotation)[0]
+    return (get_args(first) or (first,))[0]
 
 
 def words(fields: Mapping[str, Any]) -> list[str]:
@@ -52,6 +58,6 @@ def add_options(
         if isinstance(field.default, bool):
             about["action"] = argparse.BooleanOptionalAction
         else:
-            about["type"] = str if field.default is None else type(field.default)
+            about["type"] = _kind(field.type) if field.default is None else type(field.default)
             about["choices"] = CHOICES.get(name)
         parser.add_argument(option(name), **about)

@@ -160,3 +160,37 @@ def convert(options: argparse.Namespace) -> int:
     counted = ", ".join(f"{count} {what}" for what, count in counts.items() if count)
     print(f"{counted}; in {options.out}")
     return 1 if problems else 0
+
+
+def pack_options(parser: argparse.ArgumentParser) -> None:
+    from safe_companion import flags, packs
+
+    parser.add_argument("data", metavar="DATA", type=Path, help="a data root")
+    parser.add_argument("out", metavar="OUT", type=Path, help="a folder for the packs")
+    parser.add_argument(
+        "--frames",
+        choices=("jpeg", "as-they-are", "pixels"),
+        default="jpeg",
+        help="jpeg: smaller; as-they-are: the bytes of their files; pixels: fast; default: jpeg",
+    )
+    quality = f"of JPEG frames; default: {packs.QUALITY}"
+    parser.add_argument(
+        "--quality", type=int, default=packs.QUALITY, metavar="1..100", help=quality
+    )
+    shards = "a few tar files of N GiB and an index, instead of a file a recording"
+    parser.add_argument("--shard-gib", type=float, metavar="N", help=shards)
+    flags.add_options(parser, flags.READING, default="what the file says")
+
+
+def pack(options: argparse.Namespace) -> int:
+    from safe_companion import packing
+    from safe_companion.packs import Frames
+
+    frames = Frames(options.frames, options.quality)
+    asked = {"frames": frames, "shard_gib": options.shard_gib} | as_asked(options)
+    counts, problems = packing.pack_folder(options.data, options.out, **asked)
+    for problem in problems:
+        print(f"safe: {problem}", file=sys.stderr)
+    counted = ", ".join(f"{count} {what}" for what, count in counts.items() if count)
+    print(f"{counted}; in {options.out}")
+    return 1 if problems else 0

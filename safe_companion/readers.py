@@ -16,6 +16,7 @@ from safe_companion.formats.aedat4 import read_aedat4
 from safe_companion.formats.arrays import read_npy, read_npz
 from safe_companion.formats.content import MAX_SIDE, EventFile, ImageSource, RecordingError
 from safe_companion.formats.hdf5 import read_h5
+from safe_companion.formats.pack import EventView, read_pack
 from safe_companion.formats.prophesee import read_dat, read_raw
 from safe_companion.formats.text import looks_like_events, read_text
 
@@ -23,6 +24,7 @@ __all__ = ["EventFile", "ImageSource", "RecordingError"]  # of `formats`, for th
 
 # By suffix; of two files with the same name, the one that stands first here is read.
 READERS: dict[str, Callable[..., EventFile]] = {
+    ".pack": read_pack,
     ".aedat4": read_aedat4,
     ".npz": read_npz,
     ".aedat": read_aedat2,
@@ -39,7 +41,7 @@ READERS: dict[str, Callable[..., EventFile]] = {
 UNNAMED = (read_npz, read_npy, read_h5, read_text)  # these may need to be told the columns
 READABLE = (
     ".aedat4, .npz, .npy, .aedat (AEDAT 2.0), .raw (EVT 2 and 3), .dat, .h5 and .hdf5 (DSEC, "
-    "MVSEC, plain), .bin and .bs2 (N-MNIST), .csv and .txt"
+    "MVSEC, plain), .bin and .bs2 (N-MNIST), .csv, .txt and .pack"
 )
 MICROSECONDS = {"us": 1.0, "ns": 1e-3, "ms": 1e3, "s": 1e6}
 
@@ -72,7 +74,8 @@ def read_events(path: Path, *, time_unit: str = "auto", columns: str | None = No
         )
     unit = content.time_unit or time_unit
     vectors, frame_t = content.columns, content.frame_t
-    if vectors is not None and unit != "auto":
+    is_done = isinstance(vectors, EventView) and unit == "us"
+    if vectors is not None and unit != "auto" and not is_done:
         vectors = {**vectors, "t": _microseconds(path, "t", vectors["t"], unit)}
     if frame_t is not None:
         known = unit != "auto"

@@ -55,7 +55,7 @@ def recording_picture(recording: Recording, *, columns: int = 5) -> Figure:
                 ax.set_ylabel(title, fontsize="small")
     if recording.events is not None:
         ax = fig.add_subplot(grid[len(rows), :], projection="3d")
-        plots.draw_event_cloud(ax, recording.events, recording.size, most=CLOUD_POINTS)
+        plots.draw_event_cloud(ax, recording.events[:], recording.size, most=CLOUD_POINTS)
     fig.suptitle(recording.name, fontsize="medium")
     return fig
 

@@ -5,15 +5,19 @@ file is joined here with the images beside it.
 """
 
 import functools
+import io
 import os
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from PIL import Image
 
+from safe_companion.formats import shards
+from safe_companion.formats.content import Inside
+from safe_companion.formats.pack import EventView
 from safe_companion.readers import (
     READABLE,
     READERS,
@@ -32,8 +36,9 @@ DAVIS346 = (346, 260)  # width, height of the camera that recorded HARDVS and Po
 class Recording:
     """One recording as read from disk.
 
-    size: (width, height) of the sensor in pixels. events: EVENT_DTYPE array sorted by t, or None
-    when the recording has stored event images only. frame_t: int64 microseconds, one per RGB frame,
+    size: (width, height) of the sensor in pixels. events: EVENT_DTYPE array sorted by t (of a pack
+    a view of it, which reads what is asked for), or None when the recording has stored event images
+    only. frame_t: int64 microseconds, one per RGB frame,
     or None when frames are unknown or nothing says when they were taken. Images are decoded when
     asked for, by read_image. repairs: what was mended in the events, in words.
     """
@@ -41,7 +46,7 @@ class Recording:
     name: str
     path: Path
     size: tuple[int, int]
-    events: np.ndarray | None = None
+    events: np.ndarray | EventView | None = None
     frame_t: np.ndarray | None = None
     frame_sources: list[ImageSource] = field(default_factory=list, repr=False)
     event_image_sources: list[ImageSource] = field(default_factory=list, repr=False)
@@ -59,12 +64,17 @@ def _no_image(source: ImageSource, cause: Exception) -> RecordingError:
     )
 
 
+def _openable(source: ImageSource) -> Any:
+    """What Image.open takes."""
+    return io.BytesIO(source.content) if isinstance(source, Inside) else source
+
+
 def read_image(source: ImageSource) -> Image.Image:
     """A frame or event image, decoded, of mode RGB or L. Raises RecordingError."""
     if isinstance(source, np.ndarray):
         return Image.fromarray(source)
     try:
-        with Image.open(source) as image:
+        with Image.open(_openable(source)) as image:
             image.load()
             return image if image.mode in ("L", "RGB") else image.convert("RGB")
     except Exception as cause:  # damaged bytes raise many kinds
@@ -77,7 +87,7 @@ def image_size(source: ImageSource) -> tuple[int, int]:
         height, width = source.shape[:2]
         return width, height
     try:
-        with Image.open(source) as image:
+        with Image.open(_openable(source)) as image:
             return image.size
     except Exception as cause:
         raise _no_image(source, cause) from cause
@@ -101,7 +111,10 @@ def numbered_images(folder: Path) -> dict[int, ImageSource]:
 
 
 class Files(NamedTuple):
-    """Where the parts of one recording are, or would be. other_forms: event files not read."""
+    """Where the parts of one recording are, or would be. other_forms: event files not read.
+
+    An event file that is no file of its own is a pack in a shard (formats.shards.find).
+    """
 
     name: str
     event_file: Path | None
@@ -149,6 +162,10 @@ def locate(path: Path) -> Files:
     order = list(READERS)
     forms = sorted(filter(Path.is_file, named), key=lambda form: order.index(form.suffix.lower()))
     event_file = path if asked else next(iter(forms), None)
+    if event_file is None:
+        pack = path if path.suffix.lower() == ".pack" else path.with_name(f"{path.name}.pack")
+        event_file = pack if shards.find(pack) else None
+        name = name.removesuffix(".pack") if event_file == path else name
     others = tuple(form for form in forms if form != event_file)
     return Files(name, event_file, folder / f"{name}_aps", folder / f"{name}_dvs", others)
 
@@ -160,12 +177,14 @@ def read_recording(
     time_unit: str = "auto",
     columns: str | None = None,
     repair: bool = False,
+    stored: bool = False,
 ) -> Recording:
     """Read one recording in any form in which event cameras' recordings circulate.
 
     path: a sample folder holding `<sample>_aps/` and/or `<sample>_dvs/` images and optionally
     `<sample>.npz`; a flat or nested event file of any suffix in readers.READERS; or the same path
-    without its extension. Where events exist, stored event images are not used.
+    without its extension. Where events exist, stored event images are not used, unless `stored`:
+    then the events are not read, and each frame needs its event image.
     size: (width, height) of the sensor for files that do not say it. Without it, that of the camera
     which writes the format holds, else that of the frames beside the events, else DAVIS346.
     time_unit, columns: as in readers.read_events. repair: drop events outside the sensor and sort
@@ -177,10 +196,36 @@ def read_recording(
     """
     path = Path(path)
     files = locate(path)
-    if files.event_file is None:
+    is_pack = files.event_file is not None and files.event_file.suffix.lower() == ".pack"
+    if files.event_file is None or (stored and not is_pack):
+        if stored:
+            _check_pairs(path, files)
         return _read_image_folders(path, files)
     content = read_events(files.event_file, time_unit=time_unit, columns=columns)
-    return _join(path, files, files.event_file, content, size, repair)
+    if stored:
+        if not content.event_images:
+            raise _no_pairs(path)
+        content = content._replace(columns=None, frame_t=None)
+    return join(path, files, content, size=size, repair=repair)
+
+
+def _no_pairs(path: Path) -> RecordingError:
+    return RecordingError(
+        f"{path}: found no stored event image for each frame; expected the same numbers of both, "
+        "since stored_event_images asks for them. Set stored_event_images=False.",
+        kind="missing",
+    )
+
+
+def pairs(files: Files) -> bool:
+    """Whether frames and stored event images lie in folders, as many of both, by number."""
+    event_images = numbered_images(files.dvs_folder)
+    return bool(event_images) and event_images.keys() == numbered_images(files.aps_folder).keys()
+
+
+def _check_pairs(path: Path, files: Files) -> None:
+    if not pairs(files):
+        raise _no_pairs(path)
 
 
 def _read_image_folders(path: Path, files: Files) -> Recording:
@@ -214,38 +259,48 @@ def _read_image_folders(path: Path, files: Files) -> Recording:
     return Recording(files.name, path, size, frame_sources=frames, event_image_sources=event_images)
 
 
-def _join(
+def join(
     path: Path,
     files: Files,
-    event_file: Path,
     content: EventFile,
+    *,
     size: tuple[int, int] | None,
     repair: bool,
 ) -> Recording:
-    """What an event file says, with the frames in it or beside it."""
+    """What an event file says, with the frames in it or beside it. Raises RecordingError."""
+    event_file = files.event_file or path
     frames = content.frames or list(numbered_images(files.aps_folder).values())
     size = content.size or size or content.usual_size
     if size is None:
         size = image_size(frames[0]) if frames else DAVIS346
-    events, repairs = None, ""
-    if content.columns is not None and repair:
+    events: np.ndarray | EventView | None = None
+    repairs = ""
+    if isinstance(content.columns, EventView) and content.columns.fits(size):
+        events = content.columns  # checked when it was packed
+    elif content.columns is not None and repair:
         events, repairs = repaired_events(event_file, content.columns, size)
     elif content.columns is not None:
         events = checked_events(event_file, content.columns, size)
-    elif not frames:
+    elif not frames and not content.event_images:
         raise RecordingError(
             f"{event_file}: found neither events nor frames; expected one of them. Record again.",
             kind="empty",
         )
     frame_t = content.frame_t if frames else None
     if frames and frame_t is None and events is not None:
-        frame_t = _evenly_spread(events["t"], len(frames))
+        frame_t = _evenly_spread(times_of(events), len(frames))
     if frame_t is not None:
         _check_frame_times(event_file, frame_t, len(frames))
-    return Recording(files.name, path, size, events, frame_t, frames, repairs=repairs)
+    stored = (content.event_images or []) if events is None else []
+    return Recording(files.name, path, size, events, frame_t, frames, stored, repairs)
 
 
-def _evenly_spread(event_t: np.ndarray, count: int) -> np.ndarray:
+def times_of(events: np.ndarray | EventView) -> Any:
+    """The times of events, to look up windows in; those of a pack are not read for it."""
+    return events.times if isinstance(events, EventView) else events["t"]
+
+
+def _evenly_spread(event_t: Any, count: int) -> np.ndarray:
     """int64 [count]: the starts of equal intervals that cover the stream."""
     duration = event_t[-1] - event_t[0] + 1
     # Rounded up, no interval is shorter than the last, so that no event falls off the end.

@@ -20,7 +20,7 @@ from PIL import Image
 from tiny import small
 
 import safe_core
-from safe_companion import prediction
+from safe_companion import packs, prediction
 from safe_companion.readers import READERS
 
 FILES = Path(__file__).resolve().parent / "files"
@@ -211,6 +211,7 @@ def make_bases(folder: Path) -> dict[str, list[Path]]:
     lines = "".join(f"{t} {x} {y} {p}\n" for x, y, t, p in stream.tolist())
     (folder / "a.txt").write_text(lines)
     (folder / "a.csv").write_text("t,x,y,p\n" + lines.replace(" ", ","))
+    (folder / "a.pack").write_bytes(packs.pack(folder / "a.aedat4"))
     found: dict[str, list[Path]] = {}
     for file in sorted([*folder.iterdir(), *FILES.iterdir()]):
         if file.suffix in READERS:

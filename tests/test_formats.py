@@ -20,6 +20,7 @@ from recipes import SIZE, gray_frames, random_events, save_aedat4, save_images, 
 
 from safe_companion import readers
 from safe_companion.formats import hdf5
+from safe_companion.packs import pack
 from safe_companion.recordings import RecordingError, locate, read_recording
 
 FILES = ROOT / "tests" / "files"
@@ -649,6 +650,7 @@ def save_all(folder):
     write_text(folder / "b.txt")
     frame = np.zeros((30, 30), np.uint16)
     save_aedat4(folder / "a.aedat4", GOOD, [(1, frame), (2, frame)], (30, 30))
+    (folder / "a.pack").write_bytes(pack(folder / "a.npz"))
     files = ["faery_evt3.raw", "faery_evt2.raw", "faery.dat", "davis346.aedat", "nmnist.bin"]
     for name in files:
         (folder / name).write_bytes((FILES / name).read_bytes())

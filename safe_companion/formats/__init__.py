@@ -5,6 +5,7 @@
     aedat4, addresses         iniVation and jAER: .aedat4; .aedat and N-MNIST's .bin, .bs2
     prophesee                 .raw (EVT 2, EVT 3) and .dat
     text                      .csv and .txt
+    pack, shards              .pack, which this project writes; many of them in a few tar files
     bits                      32-bit addresses -> events
     content                   what every reader says, and the errors, names and bounds they share
 

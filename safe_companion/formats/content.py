@@ -5,11 +5,25 @@ import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
-ImageSource = str | Path | np.ndarray  # a file, or pixels uint8 [H, W] or [H, W, 3]
+
+class Inside(NamedTuple):
+    """An image file that lies inside another file: its bytes, and where they are."""
+
+    content: memoryview
+    path: Path
+    kind: str
+    number: int
+
+    def __str__(self) -> str:
+        return f"{self.path}, {self.kind} {self.number}"
+
+
+# A file, one inside another, or pixels uint8 [H, W] or [H, W, 3].
+ImageSource = str | Path | Inside | np.ndarray
 
 MAX_UNPACKED_GIB = 4.0  # of one file; the environment variable SAFE_MAX_GIB overrides it
 MAX_SIDE = 16_384  # pixels; no sensor is larger, but a damaged header may say so
@@ -42,14 +56,16 @@ class EventFile(NamedTuple):
     columns: {"x": ..., "y": ..., "t": ..., "p": ...}, in this order, of any numeric type.
     usual_size: (width, height) of the camera that writes this format, where the file is silent.
     time_unit: "us", "ns", "ms" or "s", the unit of t and frame_t if the file or its format says it.
+    event_images: stored ones, each of the frame with its number. A pack's columns are its view.
     """
 
-    columns: dict[str, np.ndarray] | None = None
+    columns: Any = None
     size: tuple[int, int] | None = None
     frame_t: np.ndarray | None = None
     frames: list[ImageSource] | None = None
     usual_size: tuple[int, int] | None = None
     time_unit: str | None = None
+    event_images: list[ImageSource] | None = None
 
 
 @contextmanager
