@@ -20,7 +20,8 @@ from safe_companion.formats.pack import EventView, read_pack
 from safe_companion.formats.prophesee import read_dat, read_raw
 from safe_companion.formats.text import looks_like_events, read_text
 
-__all__ = ["EventFile", "ImageSource", "RecordingError"]  # of `formats`, for those above
+__all__ = ["READABLE", "READERS", "checked_events", "is_event_file", "read_events"]
+__all__ += ["repaired_events", "EventFile", "ImageSource", "RecordingError"]  # of `formats`
 
 # By suffix; of two files with the same name, the one that stands first here is read.
 READERS: dict[str, Callable[..., EventFile]] = {
