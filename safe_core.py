@@ -668,10 +668,9 @@ def train_epoch(
     steps = len(sampler) // clips // parts
     clipped = [p for g in optimizer.param_groups if g["clipped"] for p in g["params"]]
     total = torch.zeros((), dtype=torch.float64, device=device)
-    loader = load(
-        sampler.dataset, config, device, batch_size=clips, sampler=sampler, drop_last=True
-    )
-    for i, batch in enumerate(itertools.islice(loader, steps * parts)):
+    options = {"batch_size": clips, "sampler": sampler, "drop_last": True}
+    batches = getattr(on_step, "watch", iter)(load(sampler.dataset, config, device, **options))
+    for i, batch in enumerate(itertools.islice(batches, steps * parts)):
         with autocast(config, device):
             logits = model(batch.get("rgb"), batch.get("event"))
         loss = F.cross_entropy(logits.float(), batch["label"]) / parts
