@@ -35,17 +35,12 @@ if ASKED and not any(getattr(ASKED, name) for name in LOOKS):
     shutil.rmtree(".snakemake/locks", ignore_errors=True)
 
 ROOTS = {dataset: config.get(dataset) for dataset in studies.SWEPT}
-SEEDS = config.get("seeds", 3)  # of each row
-MORE_SEEDS = config.get("more_seeds", 5)  # of the headline rows, and where effects are small
+SEEDS = config.get("seeds", studies.SEEDS)  # of each row
+MORE_SEEDS = config.get("more_seeds", studies.MORE_SEEDS)  # of the headline rows, and where effects are small
 PROCESSES = config.get("processes", 1)  # GPUs of a run, through torchrun
-WORKERS = config.get("workers")  # loader processes of each training process; default: by the cores
+WORKERS = config.get("workers")  # that read recordings, for each process of a run; None: as `safe train` has it
 BAD = config.get("on_bad_recording")  # skip: leave out recordings that cannot be used
 DRAWN = json.loads(paper.deviations().fields["frames-test"])  # its first model is tested on many draws of frames
-
-
-def number_of_seeds(study, fields, rows_of_fig4):
-    """How many seeds a row of a study has."""
-    return MORE_SEEDS if study == "paper_vs_code" or fields in rows_of_fig4 else SEEDS
 
 
 def needs_draws(place):
@@ -67,7 +62,7 @@ for dataset, root in ROOTS.items():
     rows_of = studies.studies(dataset, origin)
     for study in rows_of if origin == "real" else studies.SWEPT[dataset]:
         for fields in rows_of[study].values():
-            for seed in range(number_of_seeds(study, fields, rows_of["fig4"].values())):
+            for seed in range(studies.number_of_seeds(study, fields, rows_of, seeds=SEEDS, more_seeds=MORE_SEEDS)):
                 bad = BAD if origin == "real" else None
                 run = {"dataset": dataset, "data_root": root, "seed": seed, "on_bad_recording": bad} | fields
                 place = places.Place.of(safe_core.configure(None, **run))
@@ -81,12 +76,9 @@ for dataset, root in ROOTS.items():
 def options(record):
     """Command-line options of a run."""
     run = RUNS[record]
-    words = flags.words(run)
-    if safe_core.origin_of(run["data_root"]) == "sample":
-        words += ["--workers", "0"]  # loading a sample's clips needs no process of its own
-    elif WORKERS is not None:
-        words += ["--workers", str(WORKERS)]
-    return shlex.join(words)
+    is_sample = safe_core.origin_of(run["data_root"]) == "sample"
+    none_needed = 0 if is_sample else None  # loading a sample's clips needs no process of its own
+    return shlex.join(flags.words(run | {"workers": none_needed if WORKERS is None else WORKERS}))
 
 
 if ASKED and ASKED.dryrun:
@@ -117,12 +109,12 @@ rule run:
     output: "results/{run}/record.json"
     params:
         options=lambda wildcards, output: options(output[0]),
-        launcher=f"-m torch.distributed.run --nproc-per-node {PROCESSES}" if PROCESSES > 1 else "",
+        launcher=f"-m torch.distributed.run --standalone --nproc-per-node {PROCESSES}" if PROCESSES > 1 else "",
         quiet=lambda wildcards: "TQDM_DISABLE=1" if wildcards.run.startswith("sample/") else "",  # these take a minute or two
     threads: 1
     resources: gpu=PROCESSES
     shell:  # `keep` puts the record there last, by rename: where it is, the run is whole
-        "OMP_NUM_THREADS={threads} {params.quiet} {sys.executable:q} {params.launcher} -m safe_companion train {params.options} "
+        "SAFE_SHARE_GPUS=1 OMP_NUM_THREADS={threads} {params.quiet} {sys.executable:q} {params.launcher} -m safe_companion train {params.options} "
         "--out-dir runs/{wildcards.run:q} --resume && rm -f runs/{wildcards.run:q}/last.* "
         "&& {sys.executable:q} -m safe_companion keep runs/{wildcards.run:q}"
 
@@ -133,5 +125,5 @@ rule draws:
     threads: 1
     resources: gpu=1
     shell:
-        "OMP_NUM_THREADS={threads} TQDM_DISABLE=1 {sys.executable:q} -m safe_companion draws runs/{wildcards.run:q} "
+        "SAFE_SHARE_GPUS=1 OMP_NUM_THREADS={threads} TQDM_DISABLE=1 {sys.executable:q} -m safe_companion draws runs/{wildcards.run:q} "
         "&& mv runs/{wildcards.run:q}/draws.json {output:q}"

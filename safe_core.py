@@ -624,8 +624,7 @@ def fit(
         save_checkpoint(best, model.state_dict(), about)  # if killed between the two
     if config.compile:
         model.compile()
-    # The towers are inside, so their gradients are averaged, too.
-    wrapped = nn.parallel.DistributedDataParallel(model) if size > 1 else model
+    wrapped = nn.parallel.DistributedDataParallel(model) if size > 1 else model  # towers inside
     sampler: DistributedSampler = DistributedSampler(train, size, rank, True, config.seed, True)
     chooser = val if config.select_on == "val" else test
     for epoch in range(len(history), config.epochs):
@@ -671,7 +670,8 @@ def train_epoch(
     clipped = [p for g in optimizer.param_groups if g["clipped"] for p in g["params"]]
     total = torch.zeros((), dtype=torch.float64, device=device)
     loader = load(sampler.dataset, config, batch_size=clips, sampler=sampler, drop_last=True)
-    for i, batch in enumerate(itertools.islice(loader, steps * parts)):
+    batches = getattr(on_step, "watch", iter)(loader)  # which may note the waiting
+    for i, batch in enumerate(itertools.islice(batches, steps * parts)):
         with autocast(config, device):
             logits = model(batch.get("rgb"), batch.get("event"))
         loss = F.cross_entropy(logits.float(), batch["label"]) / parts

@@ -8,6 +8,7 @@ Each module answers one question, which its first line asks. Imports point down 
     study_plots, recording_plots  pictures of studies; of one recording and its answers
     plots                         pictures of clips and runs
     claims                        the paper's numbers beside ours, and the verdicts
+    planning                      how long tables take on given cards
     studies                       several runs: rows, seeds, sweeps
     effects, paper                differences and their intervals; the tables of book/
     packing                       data sets as packs
@@ -17,6 +18,7 @@ Each module answers one question, which its first line asks. Imports point down 
     places                        names of runs, and where they lie
     released, datasets            the model of the authors' code; data sets and their splits
     checks, plausibility          recordings that cannot be used; what looks wrong in a data set
+    processes                     a process among others: its GPU, its group
     prompts, lists, clips         sentences; list files; a recording -> what the model sees
     finished, resizing            clips that need not be made again; images resized on the device
     augmentation, sample          how training looks at images; the sample world
@@ -24,8 +26,8 @@ Each module answers one question, which its first line asks. Imports point down 
     recordings, readers, formats  recordings of any form; event files, one module a format
     events                        event streams -> event images and windows
     flags, behaviour              a configuration as words of a command line; versions of behaviour
-    locks, how_far, towers        who works in a folder; progress; the small networks of weights/
-    processes                     a process among others: its GPU, its group
+    locks, logs, how_far          who works in a folder; how a run goes; bars
+    towers                        the small networks of weights/
     safe_core                     the model and its trainer
 """
 

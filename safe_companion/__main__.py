@@ -98,6 +98,12 @@ COMMANDS = {
         commands.study_options,
         commands.study,
     ),
+    "plan": Command(
+        "estimate how long every table takes on given cards",
+        "safe plan hardvs --gpu a100 --gpus 4 --utilisation 0.35",
+        commands.plan_options,
+        commands.plan,
+    ),
     "ledger": Command(
         "every claim of the paper beside our runs",
         "safe ledger --format csv",

@@ -30,6 +30,9 @@ def train_options(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="continue the run in --out-dir, or start it if there is none",
     )
+    parser.add_argument(
+        "--tensorboard", action="store_true", help="log for TensorBoard, too, which you install"
+    )
     flags.add_options(parser)
 
 
@@ -38,9 +41,8 @@ def train(options: argparse.Namespace) -> None:
     from safe_companion import runs
 
     fields = dict(vars(options))
-    out_dir = fields.pop("out_dir")
-    resume = fields.pop("resume")
-    runs.run(safe_core.configure(**fields), out_dir=out_dir, resume=resume)
+    how = {name: fields.pop(name) for name in ("out_dir", "resume", "tensorboard")}
+    runs.run(safe_core.configure(**fields), **how)
 
 
 def check_options(parser: argparse.ArgumentParser) -> None:
@@ -90,7 +92,7 @@ def existing_run(text: str) -> Path:
 
 
 def summary(options: argparse.Namespace) -> None:
-    from safe_companion import places, prediction, records
+    from safe_companion import logs, places, prediction, records
 
     evaluation = prediction.read_evaluation(options.run)
     if evaluation is not None:
@@ -100,6 +102,7 @@ def summary(options: argparse.Namespace) -> None:
     files = {
         "executed notebook": "train.ipynb",
         "run record": places.RECORD,
+        "log": logs.LOG,
         "predictions": places.PREDICTIONS,
         "checkpoint": places.CHECKPOINT,
     }
@@ -200,6 +203,30 @@ def study(options: argparse.Namespace) -> int:
     table = effects.effect_table(found, baseline=next(iter(found)))
     print(table.to_string(na_rep="", float_format="{:.1f}".format))
     return 0
+
+
+def plan_options(parser: argparse.ArgumentParser) -> None:
+    from safe_companion import planning, studies
+
+    cards = ", ".join(planning.CARDS)
+    parser.add_argument("dataset", metavar="DATASET", choices=studies.SWEPT, help="such as hardvs")
+    parser.add_argument("--gpu", default="h100", help=f"{cards}, or its peak in TFLOP/s")
+    parser.add_argument("--gpus", type=int, default=1, help="default: 1")
+    share = f"of the peak; default: as recorded, else {planning.UTILISATION}"
+    parser.add_argument("--utilisation", type=float, help=share)
+    parser.add_argument("--seeds", type=int, default=studies.SEEDS, help="of each row")
+    parser.add_argument(
+        "--more-seeds", type=int, default=studies.MORE_SEEDS, help="where effects are small"
+    )
+
+
+def plan(options: argparse.Namespace) -> None:
+    import logging
+
+    from safe_companion import planning
+
+    logging.getLogger().setLevel(logging.ERROR)  # open_clip warns that it draws its weights
+    print(planning.plan(**vars(options)))
 
 
 def ledger_options(parser: argparse.ArgumentParser) -> None:

@@ -1,8 +1,6 @@
 """How far is it? A bar in a terminal; elsewhere, such as in a log, a line every half minute."""
 
-import os
 import sys
-import time
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -47,33 +45,3 @@ def bar(
     if sys.stderr.isatty():
         return tqdm(iterable, **about)
     return Lines(iterable, mininterval=EVERY_S, maxinterval=EVERY_S, ascii=True, **about)
-
-
-class Steps:
-    """For `safe_core.fit(on_step=...)`: prints at most every half minute how far the epoch is.
-
-    batch_size: clips of a step, over all processes. Silent with TQDM_DISABLE=1, as `bar` is.
-    """
-
-    def __init__(self, batch_size: int, *, clock: Callable[[], float] = time.monotonic):
-        self.batch_size = batch_size
-        self.clock = clock
-        self.silent = os.environ.get("TQDM_DISABLE", "") not in ("", "0")
-        self.epoch = -1
-
-    def __call__(self, epoch: int, step: int, steps: int, loss: float) -> None:
-        """epoch from 0, step from 1, as `safe_core.fit` counts them."""
-        now = self.clock()
-        if epoch != self.epoch:  # between two epochs the model is tested, which takes time, too
-            self.epoch, self.since, self.before = epoch, now, step
-        seconds = now - self.since
-        if self.silent or seconds < EVERY_S:
-            return
-        done = step - self.before
-        self.since, self.before = now, step
-        minutes = (steps - step) * seconds / done / 60
-        print(
-            f"epoch {epoch + 1}, step {step} of {steps}, loss {loss:.2f}, "
-            f"{done * self.batch_size / seconds:.1f} clips/s, epoch ends in {minutes:.0f} min",
-            flush=True,
-        )

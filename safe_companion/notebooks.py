@@ -300,13 +300,14 @@ class Progress:
         self.epochs = epochs
         self.bar: tqdm | None = None
 
-    def __call__(self, epoch: int, step: int, steps: int, loss: float) -> None:
+    def __call__(self, epoch: int, step: int, steps: int, loss: Any) -> None:
         """epoch from 0, step from 1, as `safe_core.fit` counts them."""
         done = epoch * steps + step
         if self.bar is None:  # a resumed run begins in the middle
             self.bar = how_far.bar(total=self.epochs * steps, initial=done - 1, unit="step")
         self.bar.set_description(f"epoch {epoch + 1} of {self.epochs}", refresh=False)
-        self.bar.set_postfix_str(f"loss {loss:.3f}", refresh=False)
+        if step % 10 == 0 or step == steps:  # asking a GPU for it keeps that waiting
+            self.bar.set_postfix_str(f"loss {float(loss):.3f}", refresh=False)
         self.bar.update(done - self.bar.n)
 
     def close(self) -> None:

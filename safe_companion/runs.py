@@ -6,10 +6,11 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor
 from torch import distributed as dist
 
 import safe_core
-from safe_companion import behaviour, datasets, how_far, locks, processes, prompts, released
+from safe_companion import behaviour, datasets, locks, logs, processes, prompts, released
 from safe_companion.places import CHECKPOINT, PREDICTIONS, RECORD, Place, run_name
 from safe_companion.records import (
     MAY_DIFFER,
@@ -57,7 +58,7 @@ def train(
     out_dir: Path,
     *,
     resume: bool = False,
-    on_step: Callable[[int, int, int, float], object] = lambda *_: None,
+    on_step: Callable[[int, int, int, Tensor], object] = lambda *_: None,
 ) -> dict:
     """Data, training, evaluation, record: what notebooks/train.ipynb shows step by step.
 
@@ -82,7 +83,7 @@ def train_alone(
     out_dir: Path,
     *,
     resume: bool,
-    on_step: Callable[[int, int, int, float], object],
+    on_step: Callable[[int, int, int, Tensor], object],
 ) -> dict:
     """`train` in a folder where no other run is at work."""
     _, rank, size = safe_core.here()
@@ -172,12 +173,18 @@ def tell_changes(before: Config, config: Config) -> None:
         )
 
 
-def run(config: Config, *, out_dir: Path | None = None, resume: bool = False) -> None:
+def run(
+    config: Config,
+    *,
+    out_dir: Path | None = None,
+    resume: bool = False,
+    tensorboard: bool = False,
+) -> None:
     """The run of the command line, in one process or under torchrun."""
-    _, rank, size = processes.join()
+    _, _, size = processes.join()
     out_dir = out_dir or Place.of(config).working
-    told = how_far.Steps(config.batch_size) if rank == 0 else lambda *_: None
-    record = train(config, out_dir, resume=resume, on_step=told)
+    log = logs.Log(config, out_dir, resume=resume, tensorboard=tensorboard)
+    record = train(config, out_dir, resume=resume, on_step=log)
     if record:
         print(summary(record), f"\nin {out_dir}")
     if size > 1:
@@ -196,7 +203,7 @@ def draws(folder: Path, count: int) -> dict:
     splits = datasets.open_dataset(config)
     if about["identity"]["data"] != splits.fingerprint:
         raise ValueError(f"{folder}: trained on other data than those of its configuration now")
-    device, _, _ = safe_core.here()
+    device, _, _ = processes.join()
     scores = released.evaluate(model.to(device), splits.test, draws=count)
     return {
         "top1": [score["top1"] for score in scores],

@@ -28,6 +28,9 @@ def _swept() -> dict[str, list[str]]:
     return {name: [line["study"] for line in table if line[name] == "yes"] for name in samples}
 
 
+SEEDS = 3  # of each row
+MORE_SEEDS = 5  # of the headline rows, and where effects are small
+
 # {data set: studies}: those that a sweep runs on the samples. On real data it runs every study.
 SWEPT = _swept()
 
@@ -75,6 +78,14 @@ def studies(dataset: str, origin: str) -> dict[str, Rows]:
         for i in (1, 2, 3)
     }
     return found
+
+
+def number_of_seeds(
+    study: str, fields: dict, rows_of: dict[str, Rows], *, seeds: int, more_seeds: int
+) -> int:
+    """How many seeds a row of a study has, of those that `studies` gives."""
+    many = study == "paper_vs_code" or fields in rows_of["fig4"].values()
+    return more_seeds if many else seeds
 
 
 def _tables_of_the_paper(dataset: str) -> dict[str, Rows]:

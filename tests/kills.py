@@ -10,6 +10,7 @@ memory. What runs is a copy of this repository with few recordings; it stays if 
 
 import argparse
 import contextlib
+import io
 import itertools
 import json
 import math
@@ -28,6 +29,7 @@ from typing import Any, NamedTuple
 
 import psutil  # type: ignore[import-untyped]
 import safetensors
+import torch
 
 ROOT = Path(__file__).resolve().parents[1]
 FEW = {  # in the copy's safe_core.py: a run takes seconds
@@ -118,12 +120,17 @@ def steady(text: str | bytes) -> Any:
 
 def read(file: Path) -> Any:
     """What must be the same in a file."""
-    if file.is_dir() or file.name in (".lock-owner", "commits.json"):  # these tell of each start
+    if file.is_dir() or file.name in (".lock-owner", "commits.json", "log.csv"):  # of each start
         return None
     if file.suffix == ".safetensors":
         with safetensors.safe_open(file, "np") as opened:
             about = steady(opened.metadata()["about"])
             return about, {key: opened.get_tensor(key).tobytes() for key in opened.keys()}
+    if file.suffix == ".pt":
+        state = torch.load(file, "cpu", weights_only=True)
+        about, buffer = steady(json.dumps(state.pop("about"))), io.BytesIO()
+        torch.save(state, buffer)
+        return about, buffer.getvalue()
     content = file.read_bytes()
     return steady(content) if file.suffix == ".json" and "checks" not in file.parts else content
 

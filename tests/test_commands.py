@@ -59,7 +59,10 @@ def test_train_is_given_what_the_options_say(monkeypatch, tmp_path):
     assert seen["config"] == configure(dataset="pokerevent", use_text=False, seed=2)
     assert seen["out_dir"] == tmp_path and seen["resume"] is True
     commands.main(["train", "--preset", "paper"])
-    assert seen == {"config": configure("paper"), "out_dir": None, "resume": False}
+    plain = {"out_dir": None, "resume": False, "tensorboard": False}
+    assert seen == {"config": configure("paper"), **plain}
+    commands.main(["train", "--tensorboard"])
+    assert seen["tensorboard"] is True
 
 
 def test_the_help_lists_every_command_and_loads_no_torch():

@@ -10,6 +10,7 @@ import pytest
 import safetensors.torch
 import torch
 from tiny import NAMES, SENTENCES, Clips, batch_of, run_fit, small
+from torch import nn
 
 import safe_core
 from safe_companion import released
@@ -515,3 +516,27 @@ def test_failed_write_leaves_the_old_file(tmp_path):
     with pytest.raises(OSError, match="disk full"):
         safe_core.write_atomically(path, fail)
     assert path.read_text() == "old"
+
+
+# ------------------------------------------------------------------------------- a GPU's batch
+@pytest.mark.parametrize("processes, synchronised", [(2, True), (1, False)])
+def test_batch_norms_of_a_resnet_see_the_batch_of_all_processes_on_gpus(
+    tmp_path, monkeypatch, processes, synchronised
+):
+    """Up to where the trainer would reach for the GPU itself."""
+    built = []
+
+    class Reached(Exception):
+        pass
+
+    def make_optimizer(model, config):
+        built.extend(m for m in model.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm))
+        raise Reached
+
+    monkeypatch.setattr(safe_core, "here", lambda: (torch.device("cuda"), 0, processes))
+    monkeypatch.setattr(SAFE, "to", lambda self, device: self)
+    monkeypatch.setattr(safe_core, "make_optimizer", make_optimizer)
+    with pytest.raises(Reached):
+        run_fit(tmp_path, small(vision_tower="resnet", precision="fp32"))
+    assert len(built) > 5
+    assert {isinstance(norm, nn.SyncBatchNorm) for norm in built} == {synchronised}

@@ -48,31 +48,6 @@ def test_it_is_silent_if_asked(capsys, monkeypatch, terminal):
     assert capsys.readouterr().err == ""
 
 
-def test_steps_are_told_every_half_minute_and_counted_within_an_epoch(capsys, monkeypatch):
-    now = 0.0
-    steps = how_far.Steps(batch_size=16, clock=lambda: now)
-    for step in range(1, 41):  # 4 seconds each
-        now += 4
-        steps(2, step, 60, 2.314)
-    now += 1000  # the model is tested
-    for step in range(1, 10):
-        now += 4
-        steps(3, step, 60, 1.0)
-    assert capsys.readouterr().out.splitlines() == [
-        "epoch 3, step 9 of 60, loss 2.31, 4.0 clips/s, epoch ends in 3 min",
-        "epoch 3, step 17 of 60, loss 2.31, 4.0 clips/s, epoch ends in 3 min",
-        "epoch 3, step 25 of 60, loss 2.31, 4.0 clips/s, epoch ends in 2 min",
-        "epoch 3, step 33 of 60, loss 2.31, 4.0 clips/s, epoch ends in 2 min",
-        "epoch 4, step 9 of 60, loss 1.00, 4.0 clips/s, epoch ends in 3 min",
-    ]
-    monkeypatch.setenv("TQDM_DISABLE", "1")
-    silent = how_far.Steps(batch_size=16, clock=lambda: now)
-    for step in range(1, 41):
-        now += 4
-        silent(0, step, 60, 1.0)
-    assert capsys.readouterr().out == ""
-
-
 def test_the_environment_silences_bars():
     """tqdm reads TQDM_DISABLE when it is imported."""
     code = "from safe_companion import how_far\nwith how_far.bar(total=1, desc='x') as bar: pass"

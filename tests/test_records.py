@@ -98,23 +98,29 @@ def test_the_ledgers_numbers_are_those_of_the_records():
 
 
 @pytest.mark.parametrize(
-    ("name", "count", "command"),
+    ("name", "count", "settings", "commands"),
     [
-        ("table4", 28, "--no-use-cross-attention"),  # eight rows, two of them with five seeds
-        ("paper_vs_code", 80, "draws"),  # 13 and 3 rows with five seeds
+        # eight rows, two of them with five seeds
+        ("table4", 28, (), ("--no-use-cross-attention", "SAFE_SHARE_GPUS=1", "--workers 0")),
+        (  # 13 and 3 rows with five seeds
+            "paper_vs_code",
+            80,
+            ("--config", "workers=3", "processes=2"),
+            ("draws", "--workers 3", "--standalone --nproc-per-node 2 -m safe_companion train"),
+        ),
     ],
 )
-def test_the_sweep_knows_what_is_missing(tmp_path, name, count, command):
+def test_the_sweep_knows_what_is_missing(tmp_path, name, count, settings, commands):
     """A dry run without any record asks for every run, and for what only a run here can give."""
     for folder in ("book", "weights", "safe_companion"):
         shutil.copytree(ROOT / folder, tmp_path / folder)
     for file in ("Snakefile", "safe_core.py"):
         shutil.copy(ROOT / file, tmp_path)
-    dry_run = [sys.executable, "-m", "snakemake", "-n", "-p", "--cores", "2", name]
+    dry_run = [sys.executable, "-m", "snakemake", "-n", "-p", "--cores", "2", name, *settings]
     shown = subprocess.run(dry_run, cwd=tmp_path, capture_output=True, text=True)
     assert shown.returncode == 0, shown.stderr
     assert f"{count} runs to make" in shown.stderr
-    assert command in shown.stdout + shown.stderr
+    assert all(command in shown.stdout + shown.stderr for command in commands)
 
 
 def test_make_knows_every_study():
