@@ -10,7 +10,7 @@ SWEEP ?= --cores $(CORES)
 BIN := .venv/bin
 STUDIES := $(shell tail -n +2 book/studies.csv | cut -d, -f1)
 
-.PHONY: train test lint golden mutants damage kills book reproduce notebooks lock clean $(STUDIES)
+.PHONY: train test lint golden mutants damage kills benchmarks book reproduce notebooks lock clean $(STUDIES)
 .DELETE_ON_ERROR:
 
 train: .venv/installed
@@ -42,6 +42,10 @@ damage: .venv/installed
 # Training, sweep and generation killed at random moments: do they end as if they had not been?
 kills: .venv/installed
 	$(BIN)/python tests/kills.py
+
+# What the code costs, on this machine: benchmarks/RESULTS.md between its marks. BENCHMARKS="kernels memory": only these.
+benchmarks: .venv/installed
+	$(BIN)/python benchmarks/report.py $(BENCHMARKS)
 
 book: .venv/installed
 	$(BIN)/jupyter-book build . -W -n --keep-going

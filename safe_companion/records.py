@@ -31,7 +31,8 @@ from safe_companion.places import CHECKPOINT, PREDICTIONS, RECORD, Place
 from safe_core import FIELDS, Config
 
 # of a configuration, when a run is resumed
-MAY_DIFFER = ("data_root", "workers", "resize", "on_bad_recording", "sensor_size", "epochs")
+MAY_DIFFER = ["data_root", "workers", "resize", "on_bad_recording", "sensor_size", "epochs"]
+MAY_DIFFER += ["compile", "checkpoint_vision"]
 
 
 def all_runs() -> dict[str, list[dict]]:

@@ -1,0 +1,69 @@
+"""The benchmarks count what they say, and their results are put where they belong."""
+
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.append(str(ROOT / "benchmarks"))
+
+import common  # noqa: E402
+import gpu  # noqa: E402
+import kernels  # noqa: E402
+import memory  # noqa: E402
+import report  # noqa: E402
+
+
+def test_operators_that_change_no_content_launch_no_kernel():
+    x = torch.ones(4, 4)
+    with kernels.Count() as counted:
+        x.view(16).unsqueeze(0)
+        torch.empty(3)
+    assert counted.launched == 0
+    with kernels.Count() as counted:
+        (x @ x).relu()
+    assert counted.launched == 2
+
+
+def test_text_takes_at_most_a_thousand_kernels_on_a_gpu():
+    model = common.paper_model()
+    with common.without_data(model):
+        for precision in ("fp32", "bf16"):
+            forward, backward = kernels.count(model, precision, at_once=True)["text"]
+            assert 200 < forward + backward <= kernels.TARGET
+
+
+def test_the_peak_counts_what_lives_at_once():
+    with memory.Living() as living:
+        a = torch.zeros(1000)  # 4,000 bytes each
+        b = a + 1
+        del b
+        c = a + 2
+        c.view(10, 100)  # no storage of its own
+    assert living.peak == 8_000
+    assert living.now == 8_000
+
+
+def test_a_part_of_the_results_is_replaced_and_the_rest_stays():
+    start, end = report.ALL
+    text = f"# Title\n\n{start}\n\n{end}\n\nby hand\n"
+    once = report.replaced(text, {"b": "old\n", "a": "first\n"})
+    twice = report.replaced(once, {"b": "new\n"})
+    assert "old" not in twice
+    assert twice.index("first") < twice.index("new") < twice.index("by hand")
+    assert report.replaced(twice, {}) == twice
+
+
+def test_every_benchmark_names_its_command():
+    files = {path.stem for path in (ROOT / "benchmarks").glob("*.py")}
+    assert set(report.described()) == files - {"common", "report"}
+
+
+def test_without_a_gpu_nothing_is_measured_on_one(monkeypatch, capsys):
+    if torch.cuda.is_available():
+        pytest.skip("there is a GPU")
+    monkeypatch.setattr(sys, "argv", ["gpu.py"])
+    gpu.main()
+    assert "no GPU: nothing is measured" in capsys.readouterr().out
