@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 import socket
 import subprocess
 import sys
@@ -114,7 +115,8 @@ def torchrun(out_dir, *launch):
     program = str(Path(sys.executable).with_name("torchrun"))
     module = ["-m", "safe_companion", "train", *options.split(), "--out-dir", str(out_dir)]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    return subprocess.Popen([program, *launch, *module], cwd=ROOT, **pipes)
+    one_thread = os.environ | {"OMP_NUM_THREADS": "1"}  # more would sum in another order
+    return subprocess.Popen([program, *launch, *module], cwd=ROOT, env=one_thread, **pipes)
 
 
 def finished(*launched):

@@ -104,6 +104,8 @@ class EventView:
     smallest and largest x, smallest and largest y. RecordingError if the pack is damaged there.
     """
 
+    dtype = EVENT_DTYPE
+
     def __init__(
         self, path: Path, since: np.ndarray, xyp: np.ndarray, *, t0: int, extent: list[int]
     ):
