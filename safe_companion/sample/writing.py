@@ -16,6 +16,7 @@ import threading
 import time
 import zipfile
 import zlib
+from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict
@@ -128,8 +129,9 @@ def _write_pokerevent(folder: Path, sample: str, film: Film) -> None:
     for i, frame in enumerate(film["frames"][..., [2, 1, 0]]):
         writer.writeFrame(dv.Frame(EPOCH_US + int(frame_t[i]), frame))
         store = dv.EventStore()
-        for k in range(cuts[i], cuts[i + 1]):
-            store.push_back(t[k], x[k], y[k], p[k])  # there is no way to add many at once
+        cut = slice(cuts[i], cuts[i + 1])
+        each = map(store.push_back, t[cut], x[cut], y[cut], p[cut])  # many at once: no way
+        deque(each, maxlen=0)  # calls them all
         writer.writeEvents(store)
 
 
