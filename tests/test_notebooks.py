@@ -323,9 +323,9 @@ def test_progress_counts_steps_over_all_epochs_and_leaves_nothing(monkeypatch):
     monkeypatch.setattr(notebooks, "clear_output", lambda: cleared.append(True))
     progress = notebooks.Progress(epochs=3)
     progress.close()  # before anything was trained
-    for step in (3, 4):  # a run that is resumed in its second epoch
-        progress(1, step, 10, 0.5)
-    assert (progress.bar.initial, progress.bar.n, progress.bar.total) == (12, 14, 30)
+    for step in (9, 10):  # a run that is resumed in its second epoch; told every ten steps
+        progress(1, step, 10, 0.05 * step)
+    assert (progress.bar.initial, progress.bar.n, progress.bar.total) == (18, 20, 30)
     assert progress.bar.desc.startswith("epoch 2 of 3") and "loss 0.500" in str(progress.bar)
     assert not cleared
     progress.close()

@@ -319,7 +319,7 @@ def test_the_command_under_a_run_makes_that_configuration_again():
         assert (tool, command) == (".venv/bin/safe", "train")
         fields = vars(parser.parse_args(words))
         assert fields.pop("out_dir") == Path("runs", name, f"seed{config['seed']}")
-        assert fields.pop("resume") is False
+        assert fields.pop("resume") is False and fields.pop("tensorboard") is False
         if fields["data_root"] is not None:
             fields["data_root"] = fields["data_root"].removeprefix("PATH_TO/")
         again = vars(configure(**fields))
