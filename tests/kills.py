@@ -120,7 +120,7 @@ def steady(text: str | bytes) -> Any:
 
 def read(file: Path) -> Any:
     """What must be the same in a file."""
-    if file.is_dir() or file.name in (".lock-owner", "commits.json", "log.csv"):  # of each start
+    if file.is_dir() or file.name in (".lock-owner", "starts.json", "log.csv"):  # of each start
         return None
     if file.suffix == ".safetensors":
         with safetensors.safe_open(file, "np") as opened:
