@@ -710,8 +710,8 @@ def restore(path: Path, trained: dict[str, Any], about: dict) -> list[dict]:
         state = torch.load(path, "cpu", weights_only=True)
         saved = state["about"]
         same = {key: about[key] for key in ("class_names", "sentences")} | about["identity"]
-        before = saved | saved["identity"]
-        if other := ", ".join(key for key in same if before.get(key, same[key]) != same[key]):
+        before = dataclasses.asdict(Config()) | saved | saved["identity"]
+        if other := ", ".join(key for key in same if before.get(key) != same[key]):
             raise ValueError(f"was made with another {other}; resume with the same")
         for name, part in trained.items():
             part.load_state_dict(state[name])

@@ -349,6 +349,9 @@ def test_resume_with_other_data_or_another_version_is_refused(tmp_path):
         other = {"identity": made_with | {name: value}}
         with pytest.raises(ValueError, match=f"another {name}; resume"):
             run_fit(tmp_path, small(epochs=2), resume=True, about=other)
+    with pytest.raises(ValueError, match="another lists; resume"):  # of which nothing was noted
+        new = {"identity": made_with | {"lists": "3f"}}
+        run_fit(tmp_path, small(epochs=2), resume=True, about=new)
     run_fit(tmp_path, small(epochs=2), resume=True, about={"identity": made_with})
     assert saved(tmp_path)["about"]["identity"] == made_with
 
