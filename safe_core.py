@@ -44,6 +44,7 @@ Share = Annotated[float, pydantic.Field(ge=0, le=1)]
 Positive = Annotated[float, pydantic.Field(gt=0, lt=math.inf)]
 NotNegative = Annotated[float, pydantic.Field(ge=0, lt=math.inf)]
 Sensor = Annotated[str, pydantic.Field(pattern=r"^[1-9]\d{0,3}x[1-9]\d{0,3}$")]
+Peers = Literal["resnet18", "tsm", "r2plus1d", "c3d", "video-swin", "mvit"]  # of Tables 2 and 3
 Network = Annotated[str, pydantic.Field(pattern="^[^:]+$")]  # a name of the hub would be fetched
 
 
@@ -76,11 +77,14 @@ class Config:
     on_bad_recording: Literal["stop", "skip"] = "stop"
     sample_train_per_class: Size = 48  # size of the generated sample
     sample_test_per_class: Size = 30
+    sample_seed: Index = 0  # of its recordings; 1: those on which recipes are chosen
     # text
     prompt: str | None = None  # sentence with {} for the class name; None: the paper's
     prompt_file: str | None = None  # JSON, a list of sentences per class, instead of `prompt`
     prompt_context: Index = 0  # learnable context vectors in front of the sentence (CoOp)
     distinct_names: bool = True  # number class names that repeat; False: as released
+    text_source: Literal["clip", "random", "learned", "file"] = "clip"  # of the class features
+    text_file: str | None = None  # .npz of `features` [L, D_t] and `names`, for text_source=file
     # towers
     clip_model: Network = "ViT-B-16-quickgelu"  # open_clip name, or a .json of weights/
     clip_weights: str = "openai"  # open_clip tag or a file
@@ -90,6 +94,9 @@ class Config:
     normalisation: Literal["tower", "half"] = "tower"  # half: 0.5, 0.5 (released)
     freeze_vision: bool = False
     freeze_text: bool = False
+    # model: which one (MODELS), and what its classifier reads: learned tokens, or class sentences
+    model: Literal["safe", "safe-branches", "cosines"] | Peers = "safe"
+    classifier: Literal["tokens", "text"] = "tokens"
     # fusion: the switches of Table 4, what the released code does otherwise, then sizes
     vision_tower: Literal["clip", "vit", "resnet"] = "clip"
     use_text: bool = True
@@ -107,6 +114,7 @@ class Config:
     dropout: Share = 0.0
     # training
     epochs: pydantic.PositiveInt = 50
+    steps: pydantic.PositiveInt | None = None  # of the optimiser, instead of `epochs`
     batch_size: pydantic.PositiveInt = 16  # clips over all processes
     learning_rate: Positive = 8e-6
     tower_lr_scale: NotNegative = 1.0  # learning rate of the towers relative to the fusion's
@@ -142,6 +150,10 @@ class Config:
     def branches(self) -> list[str]:
         return ["rgb", "event"] if self.modality == "both" else [self.modality]
 
+    def steps_for(self, clips: int) -> int:
+        """Optimiser steps of a training on this many clips."""
+        return self.steps or self.epochs * (clips // self.batch_size)
+
 
 FIELDS = {field.name: field for field in dataclasses.fields(Config)}
 KINDS: dict[str, Any] = {k: pydantic.TypeAdapter(f.type) for k, f in FIELDS.items()}  # type: ignore
@@ -172,6 +184,8 @@ def configure(preset: str | None = None, **fields: Any) -> Config:
         near = " or ".join(difflib.get_close_matches(name, FIELDS)) or "see `safe train --help`"
         raise ValueError(f"unknown configuration field {name}: {near}?")
     given = {name: value for name, value in fields.items() if value is not None}
+    if "epochs" in given:
+        given.setdefault("steps", None)  # instead of the preset's
     return Config(**PRESETS[preset] | given)
 
 
@@ -200,47 +214,32 @@ class VisionTower(nn.Module):
 
     def __init__(self, config: Config, clip: Any, *, project: bool = False):
         super().__init__()
+        self.net: Any = clip.visual
+        self.net.set_grad_checkpointing(config.checkpoint_vision)
+        self.projection = self.net.proj if project else None
+        self.net.proj = None  # class token and patch tokens at full width
+        self.net.output_tokens = True
         mean, std = open_clip.OPENAI_DATASET_MEAN, open_clip.OPENAI_DATASET_STD
-        name = config.resnet_model if config.vision_tower == "resnet" else config.vit_model
-        if config.vision_tower == "clip":
-            self.net: Any = clip.visual
-        elif name in NETWORKS:
-            net = NETWORKS[name](config.pretrained)
-            self.net = getattr(net, "visual", net)
-        else:
-            size: Any = {"img_size": config.image_size} if config.vision_tower == "vit" else {}
-            self.net = timm.create_model(name, config.pretrained, num_classes=0, **size)
-            mean, std = self.net.pretrained_cfg["mean"], self.net.pretrained_cfg["std"]
         if config.normalisation == "half":
             mean = std = (0.5, 0.5, 0.5)
-        self.net.set_grad_checkpointing(config.checkpoint_vision)
-        self.is_open_clip = isinstance(self.net, open_clip.transformer.VisionTransformer)
-        self.projection = self.net.proj if project else None
-        if self.is_open_clip:
-            self.net.proj = None  # class token and patch tokens at full width
-            self.net.output_tokens = True
         mean_and_std = 255 * torch.tensor([mean, std]).view(2, 3, 1, 1)
         self.register_buffer("mean_and_std", mean_and_std, persistent=False)
 
     def forward(self, images: Tensor) -> Tensor:
-        images = (images - self.mean_and_std[0]) / self.mean_and_std[1]
-        if not self.is_open_clip:
-            tokens = self.net.forward_features(images)  # ViT: [B, K, D_v]; ResNet: [B, D_v, h, w]
-            return tokens.flatten(2).transpose(1, 2) if tokens.ndim == 4 else tokens
-        class_token, patches = self.net(images)
+        class_token, patches = self.net((images - self.mean_and_std[0]) / self.mean_and_std[1])
         tokens = torch.cat([class_token[:, None], patches], dim=1)
         return tokens if self.projection is None else tokens @ self.projection
 
 
 class TextTower(nn.Module):
-    """CLIP's text tower over fixed sentences: `forward(which)` -> features [len(which), D_t].
+    """CLIP's text tower over fixed sentences: `forward(which)` -> features [len(which), width].
 
-    Attention is causal, so positions behind the longest of each group are cut (GPU: one). context:
-    learned vectors in front (CoOp, Zhou et al., 2022). ValueError if a sentence is too long.
+    Attention is causal, so positions behind the longest are cut. ValueError if one is too long.
     """
 
-    def __init__(self, clip: Any, tokenizer: Callable, sentences: list[str], context: int):
+    def __init__(self, config: Config, clip: Any, tokenizer: Callable, sentences: list[str]):
         super().__init__()
+        context = config.prompt_context  # learned vectors in front
         tokens = tokenizer(sentences)
         end = tokens.argmax(dim=1)  # end-of-text is the largest token number
         is_full = (tokens[:, -1] != 0).int()  # and perhaps cut by the tokenizer
@@ -256,25 +255,16 @@ class TextTower(nn.Module):
         self.transformer = clip.transformer
         self.ln_final = clip.ln_final
         self.projection = clip.text_projection
-        width = clip.token_embedding.embedding_dim
-        self.context = nn.Parameter(torch.randn(context, width) * 0.02) if context else None
+        self.width = self.projection.shape[1]
+        self.requires_grad_(not config.freeze_text)
+
+    def embed(self, which: list[int]) -> Tensor:
+        return self.token_embedding(self.get_buffer("tokens")[which])
 
     def forward(self, which: list[int]) -> Tensor:
-        order = sorted(range(len(which)), key=lambda i: self.ends[which[i]])
-        size = math.ceil(len(which) / (1 if self.projection.is_cuda else len(which) // 50 + 1))
-        groups = [order[i : i + size] for i in range(0, len(order), size)]
-        features = torch.cat([self.encode([which[i] for i in group]) for group in groups])
-        return features[sorted(range(len(order)), key=order.__getitem__)]
-
-    def encode(self, which: list[int]) -> Tensor:
-        """Features [M, D_t] of the sentences with these numbers, in one batch."""
-        x = self.token_embedding(self.get_buffer("tokens")[which])  # [M, T, D_t]
-        if self.context is not None:
-            context = self.context.expand(len(x), -1, -1)
-            x = torch.cat([x[:, :1], context, x[:, 1:]], dim=1)
         ends = [self.ends[i] for i in which]
         length = max(ends) + 1
-        x = x[:, :length] + self.positional_embedding[:length]
+        x = self.embed(which)[:, :length] + self.positional_embedding[:length]
         x = self.transformer(x, attn_mask=self.get_buffer("mask")[:length, :length])
         return self.ln_final(x)[list(range(len(x))), ends] @ self.projection
 
@@ -377,9 +367,6 @@ class Fusion(nn.Module):
         return visual, texts
 
 
-FUSIONS: dict[tuple, Any] = {("paper", False, False): Fusion}  # others: safe_companion.released
-
-
 class SAFE(nn.Module):
     """Towers and fusion: uint8 rgb and/or event [B, F, 3, S, S] -> logits [B, L].
 
@@ -394,7 +381,7 @@ class SAFE(nn.Module):
         self.about: dict[str, Any] = {}  # what was saved beside a loaded model
         needs_clip = config.vision_tower == "clip" or config.use_text
         clip, tokenizer = build_clip(config) if needs_clip else (None, open_clip.tokenize)
-        self.vision = VisionTower(config, clip, project=fusion.projects_tokens)
+        self.vision = TOWERS[config.vision_tower](config, clip, project=fusion.projects_tokens)
         with torch.no_grad():
             blank = torch.zeros(1, 3, config.image_size, config.image_size)
             num_tokens, vision_width = self.vision.eval()(blank).shape[1:]
@@ -404,12 +391,10 @@ class SAFE(nn.Module):
         if config.use_text:
             self.counts = [len(group) for group in sentences]
             flat = [sentence for group in sentences for sentence in group]
-            text = TextTower(clip, tokenizer, flat, config.prompt_context)
-            self.text: TextTower | None = text
-            self.word_embed = nn.Linear(text.projection.shape[1], config.width)
-            for name, p in text.named_parameters() if config.freeze_text else []:
-                p.requires_grad_(name == "context")
-            if config.freeze_text and not config.prompt_context:
+            source = TEXTS[config.text_source, config.prompt_context > 0]
+            self.text: Any = (text := source(config, clip, tokenizer, flat))
+            self.word_embed = nn.Linear(text.width, config.width)
+            if not any(p.requires_grad for p in text.parameters()):
                 with torch.no_grad():
                     self.register_buffer("text_features", text(list(range(len(flat)))))
                 self.text = None
@@ -426,6 +411,10 @@ class SAFE(nn.Module):
         text = self.text_tokens() if text is None else text
         return self.fusion(dict(zip(branches, tokens, strict=True)), text)
 
+    def loss(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """Cross entropy in nats (Sec. 3.4), in full precision."""
+        return F.cross_entropy(logits.float(), labels)
+
     def encode_text(self, which: list[int]) -> Tensor:
         """CLIP's features [M, D_t] of the sentences with these numbers."""
         return self.get_buffer("text_features")[which] if self.text is None else self.text(which)
@@ -441,11 +430,19 @@ class SAFE(nn.Module):
         features = self.encode_text(list(range(sum(self.counts))))
         return self.word_embed(torch.stack([f.mean(dim=0) for f in features.split(self.counts)]))
 
-    def train(self, mode: bool = True) -> "SAFE":
-        super().train(mode)
-        if self.config.freeze_vision:
-            self.vision.eval()  # a frozen ResNet keeps its batch statistics, too
-        return self
+
+# What builds the parts that a configuration names. Others than the paper's: safe_companion.
+TOWERS: dict[str, Any] = {"clip": VisionTower}
+TEXTS: dict[tuple, Any] = {("clip", False): TextTower}
+FUSIONS: dict[tuple, Any] = {("paper", False, False): Fusion}
+MODELS: dict[tuple, Any] = {("safe", "tokens"): SAFE}
+
+
+def build(config: Config, sentences: list[list[str]]) -> Any:
+    """The model of a configuration, for classes with these sentences."""
+    if (config.model, config.classifier) not in MODELS:
+        raise ValueError(f"model={config.model!r} has no classifier={config.classifier!r}")
+    return MODELS[config.model, config.classifier](config, sentences)
 
 
 # ------------------------------------------------------------------------------- processes, files
@@ -458,7 +455,7 @@ def here() -> tuple[torch.device, int, int]:
 
 
 def autocast(config: Config, device: torch.device) -> torch.autocast:
-    """As asked for; "auto" takes bfloat16, or float16 where a GPU lacks it, and never on a CPU."""
+    """As asked for; "auto" takes bfloat16, or float16 where a GPU lacks it, not on a CPU."""
     kind = config.precision
     if kind == "auto" and device.type == "cuda":
         kind = "bf16" if torch.cuda.get_device_capability(device) >= (8, 0) else "fp16"
@@ -494,17 +491,17 @@ def load_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict]:
         raise ValueError(f"{path}: not a checkpoint of this project: {error!r}") from error
 
 
-def load_model(path: str | Path) -> tuple[SAFE, dict]:
+def load_model(path: str | Path) -> tuple[Any, dict]:
     """(model in evaluation mode, what was saved beside it: model.about); fetches nothing."""
     tensors, about = load_checkpoint(Path(path))
     try:
         config = Config(**about["config"] | {"pretrained": False})
         size = (len(about["sentences"]), config.readout_tokens, config.width)
         names = sum(isinstance(name, str) for name in about["class_names"])
-        stored = (names, *tensors["fusion.readout"].shape)
+        stored = (names, *tensors.get("fusion.readout", torch.empty(size[1:])).shape)
         if size != stored or config.layers > len(tensors):
             raise ValueError("its weights are of another size than its configuration")
-        model = SAFE(config, about["sentences"])
+        model = build(config, about["sentences"])
         model.load_state_dict(tensors)
         model.about = about
     except Exception as error:  # a damaged description raises many kinds
@@ -525,18 +522,17 @@ def load(dataset: Any, config: Config, **options: Any) -> Iterator[dict]:
 
 
 @torch.inference_mode()
-def predict(model: SAFE, dataset: Any, config: Config) -> Tensor:
+def predict(model: Any, dataset: Any, config: Config) -> Tensor:
     """Log-probabilities [len(dataset), L] on every process; each takes every n-th clip."""
     model.eval()
     device, rank, size = here()
     own = Subset(dataset, range(rank, len(dataset), size))
+    batches = []
     with autocast(config, device):
         text = model.text_tokens()
-    batches = []
-    for batch in load(own, config, batch_size=config.batch_size):
-        with autocast(config, device):
+        for batch in load(own, config, batch_size=config.batch_size):
             logits = model(batch.get("rgb"), batch.get("event"), text)
-        batches.append(logits.float().log_softmax(dim=1))
+            batches.append(logits.float().log_softmax(dim=1))
     gathered = [torch.cat(batches).cpu()] * size
     if size > 1:
         dist.all_gather_object(gathered, gathered[0])
@@ -597,8 +593,9 @@ def fit(
 
     The data sets also have `set_epoch` and `labels` int64 [n]. Writes last.pt (the whole state,
     every epoch) and best.safetensors; with resume=True an interrupted run goes on exactly as it
-    would have; without, FileExistsError. on_step(epoch, step, steps, loss). about: what checkpoints
-    say, JSON: "class_names", and "identity", which a resumed run must share (default: all fields).
+    would have; without, FileExistsError. on_step(step from 1, all steps, those of an epoch, loss).
+    about: what checkpoints say, JSON: "class_names", and "identity", which a resumed run must share
+    (default: all fields).
     Returns history, best_epoch, test, log_probs [n, L], trained_parameters.
     """
     device, rank, size = here()
@@ -610,7 +607,7 @@ def fit(
     if last.exists() and not resume:
         raise FileExistsError(f"{last} holds a run: give resume=True or choose another out_dir")
     torch.manual_seed(config.seed)
-    model = SAFE(config, sentences).to(device)
+    model = build(config, sentences).to(device)
     if size > 1 and device.type == "cuda":  # a ResNet's batch is that of all processes
         timm.layers.convert_sync_batchnorm(model)
     half = autocast(config, device).fast_dtype == torch.float16  # whose gradients need scaling
@@ -627,7 +624,8 @@ def fit(
     wrapped = nn.parallel.DistributedDataParallel(model) if size > 1 else model  # towers inside
     sampler: DistributedSampler = DistributedSampler(train, size, rank, True, config.seed, True)
     chooser = val if config.select_on == "val" else test
-    for epoch in range(len(history), config.epochs):
+    epochs = math.ceil(config.steps_for(len(train)) / (len(train) // config.batch_size))
+    for epoch in range(len(history), epochs):
         start = time.perf_counter()
         torch.manual_seed((config.seed * 10_000 + epoch) * 1_000 + rank)  # resumed or not
         sampler.set_epoch(epoch)
@@ -666,23 +664,25 @@ def train_epoch(
     optimizer, scaler = trained["optimizer"], trained["scaler"]
     parts = config.accumulate
     clips = config.batch_size // size // parts
-    steps = len(sampler) // clips // parts
+    per_epoch, steps = len(sampler) // clips // parts, config.steps_for(len(sampler.dataset))
+    before = epoch * per_epoch
+    own = min(per_epoch, steps - before)  # the last epoch may be cut short
     clipped = [p for g in optimizer.param_groups if g["clipped"] for p in g["params"]]
     total = torch.zeros((), dtype=torch.float64, device=device)
     loader = load(sampler.dataset, config, batch_size=clips, sampler=sampler, drop_last=True)
     batches = getattr(on_step, "watch", iter)(loader)  # which may note the waiting
-    for i, batch in enumerate(itertools.islice(batches, steps * parts)):
+    for i, batch in enumerate(itertools.islice(batches, own * parts)):
         with autocast(config, device):
             logits = model(batch.get("rgb"), batch.get("event"))
-        loss = F.cross_entropy(logits.float(), batch["label"]) / parts
+        loss = trained["model"].loss(logits, batch["label"]) / parts
         total += loss.detach()
         is_last = (i + 1) % parts == 0  # part of its step, after which processes are averaged
         with contextlib.nullcontext() if is_last or size == 1 else model.no_sync():
             scaler.scale(loss).backward()
         if not is_last:
             continue
-        step = i // parts
-        rate = learning_rate(epoch * steps + step, config.epochs * steps, config)
+        step = before + i // parts
+        rate = learning_rate(step, steps, config)
         for group in optimizer.param_groups:
             group["lr"] = rate * config.tower_lr_scale if group["tower"] else rate
         scaler.unscale_(optimizer)
@@ -690,12 +690,12 @@ def train_epoch(
         scaler.step(optimizer)
         scaler.update()
         optimizer.zero_grad()
-        on_step(epoch, step + 1, steps, loss.detach() * parts)
+        on_step(step + 1, steps, per_epoch, loss.detach() * parts)
     if size > 1:
         dist.all_reduce(total)
     if not total.isfinite():  # asked once, since each question keeps a GPU waiting
         raise FloatingPointError(f"the loss of epoch {epoch + 1} is {total}: lower learning_rate")
-    return {"train_loss": total.item() / steps / size, "learning_rate": rate}
+    return {"train_loss": total.item() / own / size, "learning_rate": rate}
 
 
 def best_epoch(history: list[dict]) -> int:

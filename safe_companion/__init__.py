@@ -16,6 +16,7 @@ Each module answers one question, which its first line asks. Imports point down 
     runs                          one training, and what is kept of it
     records                       what is known of a run
     places                        names of runs, and where they lie
+    models                        all models that can be built
     released, datasets            the model of the authors' code; data sets and their splits
     checks, plausibility          recordings that cannot be used; what looks wrong in a data set
     processes                     a process among others: its GPU, its group
@@ -27,7 +28,8 @@ Each module answers one question, which its first line asks. Imports point down 
     events                        event streams -> event images and windows
     flags, behaviour              a configuration as words of a command line; versions of behaviour
     locks, logs, how_far          who works in a folder; how a run goes; bars
-    towers                        the small networks of weights/
+    texts                         what can stand in for the text
+    towers                        other vision towers, and the small networks of weights/
     safe_core                     the model and its trainer
 """
 

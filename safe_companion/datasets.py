@@ -194,9 +194,12 @@ def _sample_root(config: Config) -> tuple[Path, str]:
     """Folder of the generated sample, made if it is not there, and its fingerprint."""
     _check_has_sample(config.dataset)
     train, test = config.sample_train_per_class, config.sample_test_per_class
-    mark = sample.fingerprint(config.dataset, seed=0, train_per_class=train, test_per_class=test)
+    size = {"train_per_class": train, "test_per_class": test}
+    mark = sample.fingerprint(config.dataset, seed=config.sample_seed, **size)
     root = cache_folder() / f"{config.dataset}-{mark[:16]}"
-    sample.make_sample(config.dataset, root, seed=0, train_per_class=train, test_per_class=test)
+    sample.make_sample(
+        config.dataset, root, seed=config.sample_seed, train_per_class=train, test_per_class=test
+    )
     return root, mark
 
 

@@ -66,8 +66,13 @@ class Log:
             yield batch
             start = self.clock()
 
-    def __call__(self, epoch: int, step: int, steps: int, loss: Tensor) -> None:
-        """epoch from 0, step from 1, as `safe_core.fit` counts them; loss: of this process."""
+    def __call__(self, done: int, total: int, per_epoch: int, loss: Tensor) -> None:
+        """Steps done of all, and those of an epoch, as `safe_core.fit` counts them.
+
+        loss: of this process.
+        """
+        epoch = (done - 1) // per_epoch
+        step, steps = done - epoch * per_epoch, min(per_epoch, total - epoch * per_epoch)
         self.loss = loss if self.loss is None else self.loss + loss
         if self.size > 1 and step % EVERY_STEPS and step < steps:
             return
@@ -80,26 +85,23 @@ class Log:
             self.ended = now
         if self.rank or (step < steps and now - self.since < EVERY_S):
             return
-        seconds, done = now - self.since, step - self.last_step
+        seconds, since = now - self.since, step - self.last_step
         self.trained += seconds
-        epochs_left = self.config.epochs - epoch
+        pauses_left = -(-total // per_epoch) - epoch
         row = {
             "time": time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime()),
             "epoch": epoch + 1,
             "step": step,
             "steps": steps,
-            "loss": self.shared.item() / done / self.size,
-            "learning_rate": safe_core.learning_rate(
-                epoch * steps + step - 1, self.config.epochs * steps, self.config
-            ),
-            "clips_per_second": done * self.config.batch_size / seconds,
+            "loss": self.shared.item() / since / self.size,
+            "learning_rate": safe_core.learning_rate(done - 1, total, self.config),
+            "clips_per_second": since * self.config.batch_size / seconds,
             "waiting": self.waited / seconds,
             "memory_gib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20,
             "gpu_memory_gib": torch.cuda.max_memory_allocated() / 2**30
             if torch.cuda.is_available()
             else None,
-            "seconds_left": (epochs_left * steps - step) * self.trained / step
-            + epochs_left * self.pause,
+            "seconds_left": (total - done) * self.trained / step + pauses_left * self.pause,
         }
         self.shared, self.waited, self.since, self.last_step = None, 0.0, now, step
         self.write(row)

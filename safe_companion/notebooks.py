@@ -164,7 +164,7 @@ def parameter_counts(opened: Opened) -> HTML:
     lines = {}
     for row, fields in opened.rows.items():
         config = safe_core.configure(opened.preset, **asked | fields)
-        model = safe_core.SAFE(config, prompt_sentences(names, config))
+        model = safe_core.build(config, prompt_sentences(names, config))
         parts = {"vision": model.vision, "fusion": model.fusion, "all": model}
         lines[row] = {
             part: sum(p.numel() for p in module.parameters()) for part, module in parts.items()
@@ -294,19 +294,18 @@ def in_words(table: pd.DataFrame) -> str:
 
 
 class Progress:
-    """A bar for `safe_core.fit(on_step=...)`, of all epochs; `close` removes it."""
+    """A bar for `safe_core.fit(on_step=...)`, of all steps; `close` removes it."""
 
-    def __init__(self, epochs: int):
-        self.epochs = epochs
+    def __init__(self) -> None:
         self.bar: tqdm | None = None
 
-    def __call__(self, epoch: int, step: int, steps: int, loss: Any) -> None:
-        """epoch from 0, step from 1, as `safe_core.fit` counts them."""
-        done = epoch * steps + step
+    def __call__(self, done: int, total: int, per_epoch: int, loss: Any) -> None:
+        """Steps done of all, and those of an epoch, as `safe_core.fit` counts them."""
         if self.bar is None:  # a resumed run begins in the middle
-            self.bar = how_far.bar(total=self.epochs * steps, initial=done - 1, unit="step")
-        self.bar.set_description(f"epoch {epoch + 1} of {self.epochs}", refresh=False)
-        if step % 10 == 0 or step == steps:  # asking a GPU for it keeps that waiting
+            self.bar = how_far.bar(total=total, initial=done - 1, unit="step")
+        epoch, epochs = 1 + (done - 1) // per_epoch, -(-total // per_epoch)
+        self.bar.set_description(f"epoch {epoch} of {epochs}", refresh=False)
+        if done % 10 == 0 or done == total:  # asking a GPU for it keeps that waiting
             self.bar.set_postfix_str(f"loss {float(loss):.3f}", refresh=False)
         self.bar.update(done - self.bar.n)
 

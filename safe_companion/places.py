@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import safe_core
-from safe_companion import ROOT, released
+from safe_companion import ROOT
+from safe_companion.models import released
 from safe_core import Config
 
 RECORD = "record.json"

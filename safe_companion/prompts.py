@@ -44,6 +44,8 @@ def prompt_sentences(class_names: list[str], config: Config) -> list[list[str]]:
     (`distinct`), so that no two classes share a sentence. Raises ValueError.
     """
     names = distinct(class_names) if config.distinct_names else class_names
+    if config.text_source == "file":  # whose features go by the names
+        return [[name] for name in names]
     if config.prompt_file:
         return _sentences_of_file(config.prompt_file, names)
     template = TEMPLATES[config.dataset] if config.prompt is None else config.prompt

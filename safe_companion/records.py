@@ -308,7 +308,7 @@ def summary(record: dict) -> str:
     return (
         f"{config['dataset']} ({data['origin']} data, {counted} recordings): "
         f"top-1 {test['top1']:.1f} %, top-5 {test['top5']:.1f} %, epoch {record['best_epoch']} of "
-        f"{Config(**config).epochs}, {record['seconds'] / 60:.1f} min"
+        f"{len(record['history'])}, {record['seconds'] / 60:.1f} min"
     )
 
 

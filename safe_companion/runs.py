@@ -89,7 +89,7 @@ def train_alone(
     _, rank, size = safe_core.here()
     if resume and (out_dir / RECORD).exists():
         record = read_record(out_dir)
-        if record["config"]["epochs"] == config.epochs:
+        if config.steps or record["config"]["epochs"] == config.epochs:
             check_same(record, config, out_dir)
             if rank == 0:
                 print(f"{out_dir}: finished before, nothing is left to do", flush=True)
@@ -128,7 +128,7 @@ def train_alone(
 def check_weights(config: Config) -> None:
     """OSError if the towers of a configuration, or their weights, cannot be had."""
     try:
-        safe_core.SAFE(config, [["a"]])
+        safe_core.build(config, [["a"]])
     except (OSError, RuntimeError) as error:  # no network; no such name
         raise OSError(
             f"no weights clip_weights={config.clip_weights!r} of clip_model={config.clip_model!r}, "
@@ -162,7 +162,7 @@ def tell_changes(before: Config, config: Config) -> None:
         raise ValueError(
             f"epochs={config.epochs}: the run was begun with {before.epochs}; give more"
         )
-    if before.epochs != config.epochs:
+    if before.epochs != config.epochs and not config.steps:
         last = min(before.epochs, config.epochs) - 1
         rates = [safe_core.learning_rate(last, c.epochs, c) for c in (before, config)]
         print(

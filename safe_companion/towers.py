@@ -1,18 +1,20 @@
-"""What are the small networks of weights/? NAME.json says what to build, NAME.safetensors has it.
+"""Which vision towers are there beside CLIP's? A plain ViT, a ResNet, and the networks of weights/.
 
-They stand in for CLIP, a plain ViT and a ResNet where training has to take two minutes on two
-cores. Importing this module lets safe_core build them.
+Those stand in for CLIP, ViT and ResNet where training has to take minutes on two cores: NAME.json
+says what to build, NAME.safetensors has it. Importing this module lets safe_core build them.
 """
 
 import functools
 import itertools
 import json
+from types import SimpleNamespace
 from typing import Any
 
 import open_clip
 import safetensors.torch
 import timm
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 import safe_core
 from safe_companion import ROOT
@@ -50,6 +52,35 @@ def build(path: str, pretrained: bool) -> Any:
     return net
 
 
+class OtherTower(safe_core.VisionTower):
+    """The counterparts of Table 4: a ViT that saw no text, or a ResNet, before its pooling."""
+
+    def __init__(self, config: safe_core.Config, clip: Any, *, project: bool = False):
+        name = config.resnet_model if config.vision_tower == "resnet" else config.vit_model
+        if name in safe_core.NETWORKS:
+            net = safe_core.NETWORKS[name](config.pretrained)
+        else:
+            size: Any = {"img_size": config.image_size} if config.vision_tower == "vit" else {}
+            net = timm.create_model(name, config.pretrained, num_classes=0, **size)
+        super().__init__(config, SimpleNamespace(visual=getattr(net, "visual", net)))
+        self.is_open_clip = isinstance(self.net, open_clip.transformer.VisionTransformer)
+        self.frozen = config.freeze_vision
+        if name not in safe_core.NETWORKS and config.normalisation == "tower":
+            seen = [self.net.pretrained_cfg["mean"], self.net.pretrained_cfg["std"]]
+            self.mean_and_std = 255 * torch.tensor(seen).view(2, 3, 1, 1)
+
+    def forward(self, images: Tensor) -> Tensor:
+        if self.is_open_clip:
+            return super().forward(images)
+        pixels = (images - self.mean_and_std[0]) / self.mean_and_std[1]
+        tokens = self.net.forward_features(pixels)  # ViT: [B, K, D_v]; ResNet: [B, D_v, h, w]
+        return tokens.flatten(2).transpose(1, 2) if tokens.ndim == 4 else tokens
+
+    def train(self, mode: bool = True) -> "OtherTower":
+        return super().train(mode and not self.frozen)  # a frozen ResNet keeps batch statistics
+
+
+safe_core.TOWERS["vit"] = safe_core.TOWERS["resnet"] = OtherTower
 for description in sorted((ROOT / "weights").glob("*.json")):
     name = description.relative_to(ROOT).as_posix()
     safe_core.NETWORKS[name] = functools.partial(build, name)

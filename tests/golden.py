@@ -188,12 +188,12 @@ def three_steps(config: safe_core.Config) -> list[float]:
     labels = torch.arange(4)
     with torch.no_grad():
         before = model.eval()(rgb, event)
-    trained = {"optimizer": safe_core.make_optimizer(model, config)}
+    trained = {"model": model, "optimizer": safe_core.make_optimizer(model, config)}
     trained["scaler"] = torch.amp.GradScaler("cpu", enabled=False)
     losses: list[float] = []
     batches = [{"rgb": rgb, "event": event, "label": labels}] * 3
 
-    def note(epoch: int, step: int, steps: int, loss: torch.Tensor) -> None:
+    def note(step: int, steps: int, per_epoch: int, loss: torch.Tensor) -> None:
         losses.append(loss.item())
 
     sampler = DistributedSampler(range(12), 1, 0)

@@ -40,7 +40,7 @@ def go(log, clock, epoch, *, steps, wait, work, losses=None):
 
     for i, loss in zip(log.watch(batches()), losses or [2.0] * steps, strict=True):
         clock.now += work
-        log(epoch, i + 1, steps, torch.tensor(loss))
+        log(epoch * steps + i + 1, log.config.epochs * steps, steps, torch.tensor(loss))
 
 
 def test_a_line_says_every_half_minute_how_it_goes(tmp_path, capsys):

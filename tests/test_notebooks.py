@@ -321,10 +321,10 @@ def test_only_the_sample_knows_light_and_conditions(monkeypatch, part, data_root
 def test_progress_counts_steps_over_all_epochs_and_leaves_nothing(monkeypatch):
     cleared = []
     monkeypatch.setattr(notebooks, "clear_output", lambda: cleared.append(True))
-    progress = notebooks.Progress(epochs=3)
+    progress = notebooks.Progress()
     progress.close()  # before anything was trained
     for step in (9, 10):  # a run that is resumed in its second epoch; told every ten steps
-        progress(1, step, 10, 0.05 * step)
+        progress(10 + step, 30, 10, 0.05 * step)
     assert (progress.bar.initial, progress.bar.n, progress.bar.total) == (18, 20, 30)
     assert progress.bar.desc.startswith("epoch 2 of 3") and "loss 0.500" in str(progress.bar)
     assert not cleared

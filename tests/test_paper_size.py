@@ -56,12 +56,12 @@ def test_three_steps_of_the_paper_from_packed_recordings(tmp_path):
 
     torch.manual_seed(0)
     model = safe_core.SAFE(config, prompts.prompt_sentences(names, config))
-    trained = {"optimizer": safe_core.make_optimizer(model, config)}
+    trained = {"model": model, "optimizer": safe_core.make_optimizer(model, config)}
     trained["scaler"] = torch.amp.GradScaler("cpu", enabled=False)
     before = model.vision.net.conv1.weight.detach().clone()
     losses = []
     sampler = DistributedSampler(train, 1, 0)
     safe_core.train_epoch(model, sampler, trained, 0, config, lambda *s: losses.append(s))
-    assert [step[:3] for step in losses] == [(0, 1, 3), (0, 2, 3), (0, 3, 3)]
+    assert [step[:3] for step in losses] == [(1, 3, 3), (2, 3, 3), (3, 3, 3)]
     assert all(0 < loss < 20 for *_, loss in losses)
     assert not torch.equal(model.vision.net.conv1.weight, before)

@@ -8,7 +8,7 @@ import open_clip
 import torch
 
 import safe_core
-from safe_companion import released  # noqa: F401  (its fusions, and the networks of weights/)
+from safe_companion import models  # noqa: F401  (all that can be built)
 from safe_core import Config, configure, fit
 
 torch.set_num_threads(1)  # the models are too small for more, and other tests run beside

@@ -1,0 +1,83 @@
+"""What can stand in for the text? Learned context, vectors that are random or learned, a file's.
+
+Importing this module lets safe_core build them.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+import safe_core
+from safe_core import Config
+
+
+class ContextTower(safe_core.TextTower):
+    """CLIP's text tower with learned vectors before each sentence (CoOp, Zhou et al., 2022)."""
+
+    def __init__(self, config: Config, clip: Any, tokenizer: Callable, sentences: list[str]):
+        super().__init__(config, clip, tokenizer, sentences)
+        vectors = torch.randn(config.prompt_context, clip.token_embedding.embedding_dim)
+        self.context = nn.Parameter(vectors * 0.02)
+
+    def embed(self, which: list[int]) -> Tensor:
+        x = super().embed(which)
+        return torch.cat([x[:, :1], self.context.expand(len(x), -1, -1), x[:, 1:]], dim=1)
+
+
+class GivenVectors(nn.Module):
+    """A vector for each sentence, of unit length, in place of what CLIP says of it.
+
+    `forward(which)` -> [len(which), width]. "random": the same in every run of a seed, never
+    trained. "learned": so at first, then trained, whatever freeze_text says. "file": see
+    `read_features`; never trained.
+    """
+
+    def __init__(self, config: Config, clip: Any, tokenizer: Callable, sentences: list[str]):
+        super().__init__()
+        if config.text_source == "file":
+            vectors = read_features(config.text_file, sentences)
+        else:
+            generator = torch.Generator().manual_seed(config.seed)
+            vectors = torch.randn(
+                len(sentences), clip.text_projection.shape[1], generator=generator
+            )
+        vectors = nn.functional.normalize(vectors, dim=1)
+        self.vectors = nn.Parameter(vectors, requires_grad=config.text_source == "learned")
+        self.width = vectors.shape[1]
+
+    def forward(self, which: list[int]) -> Tensor:
+        return self.vectors[which]
+
+
+def read_features(file: str | None, names: list[str]) -> Tensor:
+    """Features [len(names), D_t] of an .npz file, which holds `features` [n, D_t] and `names` [n].
+
+    It may hold more names. ValueError says what it lacks, or what else was found.
+    """
+    expected = "expected .npz with finite `features` [n, D_t] and `names` [n], none of them twice"
+    if file is None:
+        raise ValueError(f"text_source='file' needs text_file=FILE; {expected}")
+    try:
+        with np.load(Path(file).expanduser(), allow_pickle=False) as content:
+            features = torch.from_numpy(content["features"].astype(np.float32))
+            rows = {str(name): row for row, name in enumerate(content["names"])}
+    except Exception as error:  # damaged bytes raise many kinds
+        raise ValueError(f"{file}: found no features ({error!r}); {expected}") from error
+    if features.ndim != 2 or len(features) != len(rows) or not features.isfinite().all():
+        shape = tuple(features.shape)
+        raise ValueError(f"{file}: found features {shape} of {len(rows)} names; {expected}")
+    if lacking := [name for name in names if name not in rows]:
+        raise ValueError(
+            f"{file}: found no features of {len(lacking)} of {len(names)} classes, the first is "
+            f"{lacking[0]!r}; expected all"
+        )
+    return features[[rows[name] for name in names]]
+
+
+safe_core.TEXTS["clip", True] = ContextTower
+for source in ("random", "learned", "file"):
+    safe_core.TEXTS[source, False] = GivenVectors
