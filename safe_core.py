@@ -95,7 +95,7 @@ class Config:
     freeze_vision: bool = False
     freeze_text: bool = False
     # model: which one (MODELS), and what its classifier reads: learned tokens, or class sentences
-    model: Literal["safe", "safe-branches", "cosines"] | Peers = "safe"
+    model: Literal["safe", "safe-branches", "cosines", Peers] = "safe"
     classifier: Literal["tokens", "text"] = "tokens"
     # fusion: the switches of Table 4, what the released code does otherwise, then sizes
     vision_tower: Literal["clip", "vit", "resnet"] = "clip"
@@ -210,8 +210,6 @@ class VisionTower(nn.Module):
     project: all tokens go through CLIP's projection (released).
     """
 
-    mean_and_std: Tensor
-
     def __init__(self, config: Config, clip: Any, *, project: bool = False):
         super().__init__()
         self.net: Any = clip.visual
@@ -222,8 +220,9 @@ class VisionTower(nn.Module):
         mean, std = open_clip.OPENAI_DATASET_MEAN, open_clip.OPENAI_DATASET_STD
         if config.normalisation == "half":
             mean = std = (0.5, 0.5, 0.5)
-        mean_and_std = 255 * torch.tensor([mean, std]).view(2, 3, 1, 1)
-        self.register_buffer("mean_and_std", mean_and_std, persistent=False)
+        self.mean_and_std: Tensor
+        values = 255 * torch.tensor([mean, std]).view(2, 3, 1, 1)
+        self.register_buffer("mean_and_std", values, persistent=False)
 
     def forward(self, images: Tensor) -> Tensor:
         class_token, patches = self.net((images - self.mean_and_std[0]) / self.mean_and_std[1])
@@ -234,7 +233,8 @@ class VisionTower(nn.Module):
 class TextTower(nn.Module):
     """CLIP's text tower over fixed sentences: `forward(which)` -> features [len(which), width].
 
-    Attention is causal, so positions behind the longest are cut. ValueError if one is too long.
+    Attention is causal, so positions behind the longest of each group are cut (GPU: one group).
+    ValueError if a sentence is too long.
     """
 
     def __init__(self, config: Config, clip: Any, tokenizer: Callable, sentences: list[str]):
@@ -242,8 +242,8 @@ class TextTower(nn.Module):
         context = config.prompt_context  # learned vectors in front
         tokens = tokenizer(sentences)
         end = tokens.argmax(dim=1)  # end-of-text is the largest token number
-        is_full = (tokens[:, -1] != 0).int()  # and perhaps cut by the tokenizer
-        too_long = end + context >= clip.context_length - is_full
+        is_full = tokens[:, -1] != 0  # and perhaps cut by the tokenizer
+        too_long = end + context + is_full >= clip.context_length
         if too_long.any():
             limit = f"CLIP's 77 tokens with {context} context vectors"
             raise ValueError(f"too long for {limit}: shorten {sentences[too_long.nonzero()[0]]!r}")
@@ -258,13 +258,18 @@ class TextTower(nn.Module):
         self.width = self.projection.shape[1]
         self.requires_grad_(not config.freeze_text)
 
-    def embed(self, which: list[int]) -> Tensor:
-        return self.token_embedding(self.get_buffer("tokens")[which])
-
     def forward(self, which: list[int]) -> Tensor:
+        order = sorted(range(len(which)), key=lambda i: self.ends[which[i]])
+        size = math.ceil(len(which) / (1 if self.projection.is_cuda else len(which) // 50 + 1))
+        groups = [order[i : i + size] for i in range(0, len(order), size)]
+        features = torch.cat([self.encode([which[i] for i in group]) for group in groups])
+        return features[sorted(range(len(order)), key=order.__getitem__)]
+
+    def encode(self, which: list[int]) -> Tensor:
         ends = [self.ends[i] for i in which]
         length = max(ends) + 1
-        x = self.embed(which)[:, :length] + self.positional_embedding[:length]
+        x = self.token_embedding(self.get_buffer("tokens")[which])[:, :length]  # [M, T, D_t]
+        x = x + self.positional_embedding[:length]
         x = self.transformer(x, attn_mask=self.get_buffer("mask")[:length, :length])
         return self.ln_final(x)[list(range(len(x))), ends] @ self.projection
 
@@ -545,11 +550,8 @@ def predict(model: Any, dataset: Any, config: Config) -> Tensor:
 def accuracy(log_probs: Tensor, labels: Tensor) -> dict[str, float]:
     """Top-1 and top-5 accuracy in percent (Sec. 4.1), and the mean cross entropy in nats."""
     hits = log_probs.topk(min(5, log_probs.shape[1])).indices == labels[:, None]
-    return {
-        "top1": 100 * hits[:, 0].float().mean().item(),
-        "top5": 100 * hits.any(1).float().mean().item(),
-        "loss": F.nll_loss(log_probs, labels).item(),
-    }
+    top1, top5 = (100 * h.float().mean().item() for h in (hits[:, 0], hits.any(1)))
+    return {"top1": top1, "top5": top5, "loss": F.nll_loss(log_probs, labels).item()}
 
 
 def make_optimizer(model: nn.Module, config: Config) -> AdamW:
@@ -562,8 +564,7 @@ def make_optimizer(model: nn.Module, config: Config) -> AdamW:
         group |= {"weight_decay": config.weight_decay if decayed else 0.0, "params": []}
         if p.requires_grad:
             groups.setdefault((tower, decayed), group)["params"].append(p)
-    is_cuda = next(model.parameters()).is_cuda
-    return AdamW(groups.values(), lr=config.learning_rate, fused=is_cuda)
+    return AdamW(groups.values(), lr=config.learning_rate, fused=next(model.parameters()).is_cuda)
 
 
 def learning_rate(step: int, steps: int, config: Config) -> float:
@@ -593,9 +594,8 @@ def fit(
 
     The data sets also have `set_epoch` and `labels` int64 [n]. Writes last.pt (the whole state,
     every epoch) and best.safetensors; with resume=True an interrupted run goes on exactly as it
-    would have; without, FileExistsError. on_step(step from 1, all steps, those of an epoch, loss).
-    about: what checkpoints say, JSON: "class_names", and "identity", which a resumed run must share
-    (default: all fields).
+    would have; without, FileExistsError. on_step(step, steps, steps of an epoch, loss). about: what
+    checkpoints say, JSON: "class_names", "identity" (what a resumed run must share; else all).
     Returns history, best_epoch, test, log_probs [n, L], trained_parameters.
     """
     device, rank, size = here()

@@ -28,7 +28,7 @@ Each module answers one question, which its first line asks. Imports point down 
     events                        event streams -> event images and windows
     flags, behaviour              a configuration as words of a command line; versions of behaviour
     locks, logs, how_far          who works in a folder; how a run goes; bars
-    texts                         what can stand in for the text
+    texts, faster                 what can stand in for the text; attention with fewer copies
     towers                        other vision towers, and the small networks of weights/
     safe_core                     the model and its trainer
 """

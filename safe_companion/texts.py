@@ -22,9 +22,10 @@ class ContextTower(safe_core.TextTower):
         super().__init__(config, clip, tokenizer, sentences)
         vectors = torch.randn(config.prompt_context, clip.token_embedding.embedding_dim)
         self.context = nn.Parameter(vectors * 0.02)
+        self.token_embedding.register_forward_hook(self.with_context)
 
-    def embed(self, which: list[int]) -> Tensor:
-        x = super().embed(which)
+    def with_context(self, module: nn.Module, inputs: Any, x: Tensor) -> Tensor:
+        """Embedded sentences [M, T, D_t] with the vectors behind the start of each."""
         return torch.cat([x[:, :1], self.context.expand(len(x), -1, -1), x[:, 1:]], dim=1)
 
 

@@ -307,7 +307,7 @@ def test_context_vectors_stand_between_the_start_and_the_sentence():
     seen = []
     tower.transformer.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0]))
     tower([0, 1, 2])
-    embedded = tower.token_embedding(tower.tokens)
+    embedded = tower.token_embedding.weight[tower.tokens]
     position = tower.positional_embedding
     torch.testing.assert_close(seen[0][:, 0], embedded[:, 0] + position[0])
     torch.testing.assert_close(seen[0][0, 1:3], tower.context + position[1:3])
