@@ -54,7 +54,7 @@ class Config:
     """Everything that decides a run. Defaults: the paper's (4.2); released: the authors' code."""
 
     # data
-    dataset: Literal["hardvs", "pokerevent", "folder"] = "hardvs"  # folder: one folder per class
+    dataset: Literal["hardvs", "pokerevent", "conjunctions", "folder"] = "hardvs"  # folder: yours
     data_root: str | None = None  # None: the generated sample
     modality: Literal["both", "rgb", "event"] = "both"
     frames: Size = 5  # F, Table 5's best

@@ -25,7 +25,12 @@ from safe_core import Config
 if TYPE_CHECKING:
     import pandas as pd
 
-TITLES = {"hardvs": "HARDVS", "pokerevent": "PokerEvent", "folder": "A folder of recordings"}
+TITLES = {
+    "hardvs": "HARDVS",
+    "pokerevent": "PokerEvent",
+    "conjunctions": "Conjunctions",
+    "folder": "A folder of recordings",
+}
 GROUND_TRUTH = "ground_truth.csv"  # only a generated sample has this file
 
 
