@@ -53,6 +53,7 @@ def pretrain_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--pairs-per-class", type=int, default=250, help="of the sample's stream; default: 250"
     )
+    parser.add_argument("--out-dir", type=Path, help="of its state; default: runs/pretraining/OUT")
     parser.add_argument("--resume", action="store_true", help="go on, or start if there is none")
     preset_option(parser)
     flags.add_options(parser, [name for name in FIELDS if name not in ("model", "classifier")])
@@ -62,7 +63,7 @@ def pretrain(options: argparse.Namespace) -> None:
     from safe_companion import pretraining
 
     fields = dict(vars(options))
-    how = {name: fields.pop(name) for name in ("out", "pairs_per_class", "resume")}
+    how = {name: fields.pop(name) for name in ("out", "pairs_per_class", "out_dir", "resume")}
     pretraining.run(pretraining.configure(**fields), **how)
 
 

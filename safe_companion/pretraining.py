@@ -23,7 +23,18 @@ from torch import Tensor
 from torch import distributed as dist
 
 import safe_core
-from safe_companion import ROOT, behaviour, datasets, facts, finished, logs, processes, runs, sample
+from safe_companion import (
+    ROOT,
+    behaviour,
+    datasets,
+    facts,
+    finished,
+    locks,
+    logs,
+    processes,
+    runs,
+    sample,
+)
 from safe_companion.augmentation import Augmentation, draw_augmentation, stack_images
 from safe_companion.events import BACKGROUND, event_image
 from safe_companion.prompts import prompt_sentences
@@ -119,21 +130,29 @@ def configure(preset: str | None = None, **fields: Any) -> Config:
 
 
 def pretrain(
-    config: Config, out: Path, *, pairs_per_class: int = 250, resume: bool = False
+    config: Config,
+    out: Path,
+    *,
+    pairs_per_class: int = 250,
+    out_dir: Path | None = None,
+    resume: bool = False,
 ) -> dict[str, Any]:
     """Goes on training CLIP, and writes it to `out` (.safetensors), the record beside it (.json).
 
     modality="event" or "rgb": from these images and their sentences alone. Works in one process or
-    in several, and goes on if interrupted, as `runs.train` does; the state lies in runs/pretraining
-    until it is deleted. Returns the record; an empty dict in all processes but the first.
+    in several, and an interrupted one goes on, as `runs.train` does; the state stays in out_dir.
+    Returns the record; an empty dict in all processes but the first. Raises as `runs.train` does.
     """
     if out.suffix != ".safetensors":
         raise ValueError(f"{out}: found the suffix {out.suffix!r}; expected .safetensors")
     if (config.model, config.classifier) != ("clip", "text"):
         raise ValueError(f"model={config.model!r} is not pre-trained; see pretraining.configure")
     start = time.perf_counter()
-    _, rank, _ = processes.join()
-    folder = ROOT / "runs" / "pretraining" / out.stem
+    _, rank, size = processes.join()
+    folder = out_dir or ROOT / "runs" / "pretraining" / out.stem
+    lock = locks.take(folder) if rank == 0 else None
+    if size > 1:
+        dist.barrier()  # all find what the last holder of the lock has left
     splits = runs.open_in_all_processes(config)
     of_stream = config.data_root is None
     train: Any = Stream(config, pairs_per_class) if of_stream else splits.train
@@ -157,7 +176,7 @@ def pretrain(
     )
     model, _ = safe_core.load_model(folder / "best.safetensors")
     after = zero_shot(model, test)
-    if rank:
+    if lock is None:
         return {}
     record = {
         "made_by": "safe pretrain",
@@ -175,6 +194,7 @@ def pretrain(
         **machine(),
     }
     write_tower(model, out, record)
+    lock.release()
     return record
 
 
@@ -228,9 +248,9 @@ def write_tower(model: Any, out: Path, record: dict[str, Any]) -> None:
     safe_core.write_atomically(out, lambda partial: partial.write_bytes(content))
 
 
-def run(config: Config, out: Path, *, pairs_per_class: int, resume: bool) -> None:
+def run(config: Config, out: Path, **how: Any) -> None:
     """The pre-training of the command line, in one process or under torchrun."""
-    record = pretrain(config, out, pairs_per_class=pairs_per_class, resume=resume)
+    record = pretrain(config, out, **how)
     if record:
         scores = record["zero_shot"]
         print(f"{record['data']['origin']} data: {config.dataset}; zero-shot top-1 [%]")
