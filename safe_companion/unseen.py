@@ -3,10 +3,10 @@
 `held_out=k` leaves a fifth of the classes out of the training and validation lists. The model still
 has the names of all, and the test list all recordings.
 
-The draws k = 1, 2, ... are seeded and overlap: all come from one reserve, two fifths of all classes.
-So a single tower, which was pre-trained without the reserve (weights/tiny_clip_unseen.json), has
-seen neither name nor frame of any class that any draw holds out. Five fifths that do not overlap
-would need five such towers.
+The draws k = 1, 2, ... are seeded and overlap: all come from one reserve, two fifths of the
+classes. So a single tower, which was pre-trained without the reserve
+(weights/tiny_clip_unseen.json), has seen neither name nor frame of any class that any draw holds
+out. Five fifths that do not overlap would need five such towers.
 """
 
 from collections.abc import Sequence

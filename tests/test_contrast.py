@@ -103,7 +103,11 @@ def test_a_class_that_the_batch_lacks_is_no_negative():
 
 @pytest.mark.parametrize(
     ("fields", "moves"),
-    [({}, {"text", "vision"}), ({"freeze_text": True}, {"vision"}), ({"freeze_vision": True}, {"text"})],
+    [
+        ({}, {"text", "vision"}),
+        ({"freeze_text": True}, {"vision"}),
+        ({"freeze_vision": True}, {"text"}),
+    ],
 )
 def test_every_tower_that_is_not_frozen_learns(fields, moves):
     model = clip(**fields)

@@ -160,10 +160,15 @@ def test_recordings_of_ones_own_and_a_network_of_open_clip(tmp_path):
 
 @pytest.mark.parametrize(
     ("out", "fields", "says"),
-    [("a.pt", {}, "expected .safetensors"), ("a.safetensors", {"model": "safe"}, "not pre-trained")],
+    [
+        ("a.pt", {}, "expected .safetensors"),
+        ("a.safetensors", {"model": "safe"}, "not pre-trained"),
+    ],
 )
 def test_what_cannot_be_written_or_trained_is_said_first(out, fields, says, tmp_path):
-    config = safe_core.configure(**{"dataset": "hardvs", "model": "clip", "classifier": "text"} | fields)
+    config = safe_core.configure(
+        **{"dataset": "hardvs", "model": "clip", "classifier": "text"} | fields
+    )
     with pytest.raises(ValueError, match=says):
         pretrain(config, tmp_path / out, out_dir=tmp_path / "state")
     assert not (tmp_path / "state").exists()

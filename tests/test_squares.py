@@ -74,7 +74,7 @@ def test_three_squares_of_different_colours_are_shown_and_one_moves(films):
         WORLD,
     )
     luminance = light @ squares.LUMINANCE
-    assert ((luminance[0] < 0.16).mean() > 3 * (2 * 12) ** 2 * 0.8 / luminance[0].size)
+    assert (luminance[0] < 0.16).mean() > 3 * (2 * 12) ** 2 * 0.8 / luminance[0].size
     assert np.allclose(light[0], light[5])  # a frame later it is back
     assert points[2, 0, 1] < points[0, 0, 1] - 10  # up is towards smaller y
     x, y = points[0, 0].astype(int)
@@ -159,7 +159,11 @@ def test_it_is_opened_as_a_sample_by_name_and_by_path(made, tmp_path, monkeypatc
     few = {"sample_train_per_class": 2, "sample_test_per_class": 1, "val_fraction": 0.0}
     opened = {
         root: datasets.open_dataset(configure("sample", dataset=name, data_root=root, **few))
-        for name, root in (("conjunctions", None), ("conjunctions", str(made)), ("folder", str(made)))
+        for name, root in (
+            ("conjunctions", None),
+            ("conjunctions", str(made)),
+            ("folder", str(made)),
+        )
     }
     for splits in opened.values():
         assert splits.origin == "sample" and splits.class_names == PAIRS

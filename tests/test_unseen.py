@@ -54,8 +54,11 @@ def test_held_out_classes_are_in_the_test_list_only(root):
     for split in (splits.train, splits.val):
         assert set(split.labels.tolist()) == set(range(10)) - absent
     whole = opened(root, val_fraction=0.3)
-    kept = [name for name, label in zip(whole.train.names, whole.train.labels, strict=True)
-            if int(label) not in absent]
+    kept = [
+        name
+        for name, label in zip(whole.train.names, whole.train.labels, strict=True)
+        if int(label) not in absent
+    ]
     assert splits.train.names == kept  # nothing else changes
     assert splits.fingerprint == whole.fingerprint
 

@@ -76,9 +76,7 @@ def _film_light(
     return light, points
 
 
-def _draw_nuisance(
-    dataset: str, label: int, rng: np.random.Generator, world: World
-) -> Nuisance:
+def _draw_nuisance(dataset: str, label: int, rng: np.random.Generator, world: World) -> Nuisance:
     if dataset == "conjunctions":
         return draw_steady(label, rng)
     return draw_nuisance(rng, world=world)

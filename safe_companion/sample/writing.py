@@ -328,7 +328,9 @@ def make_sample(
         workers = min(os.cpu_count() or 1, 8)
 
     every = range(len(CLASSES[dataset]))
-    tasks = [("train", label, i) for label in trained_labels(dataset) for i in range(train_per_class)]
+    tasks = [
+        ("train", label, i) for label in trained_labels(dataset) for i in range(train_per_class)
+    ]
     tasks += [("test", label, i) for label in every for i in range(test_per_class)]
     description = {
         "dataset": dataset,
