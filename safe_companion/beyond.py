@@ -192,16 +192,20 @@ def few_table(found: Found, names: Sequence[str]) -> pd.DataFrame:
 
 
 # ------------------------------------------------------------------------------- findings
-def not_run(study: str, missing: Sequence[str]) -> str:
-    """What a page says first while rows have no records."""
-    return f"**Not run** yet: {'; '.join(missing)}. `make {study}` trains what is missing."
+def not_run(study: str, found: Found) -> str | None:
+    """What a page says first while rows have no records; None if all have."""
+    missing = sum(not runs for runs in found.values())
+    if not missing:
+        return None
+    return (
+        f"**Not run**: {missing} of {len(found)} rows have no record. `make {study}` trains them."
+    )
 
 
 def finding_of_conjunctions(found: Found) -> str:
     """The first sentence of the page."""
-    missing = [row for row, runs in found.items() if not runs]
-    if missing:
-        return not_run("conjunctions", missing)
+    if missing := not_run("conjunctions", found):
+        return missing
     table = pairs_table(found)
     most = ceilings()["seen pairs"]
     fusions = [row for row in found if row not in ("RGB", "events")]
@@ -224,9 +228,8 @@ def _of_seen(run: dict) -> float:
 
 def finding_of_unseen(found: Found, classes: int) -> str:
     """The first sentence of the page."""
-    missing = [row for row, runs in found.items() if not runs]
-    if missing:
-        return not_run("unseen", missing)
+    if missing := not_run("unseen", found):
+        return missing
     table = unseen_table(found, classes)
     heads = [
         f"{head} {line.seen:.1f} % of seen and {line.unseen:.1f} % of unseen classes"
@@ -243,9 +246,8 @@ def finding_of_unseen(found: Found, classes: int) -> str:
 
 def finding_of_pretraining(found: Found) -> str:
     """The first sentence of the page."""
-    missing = [row for row, runs in found.items() if not runs]
-    if missing:
-        return not_run("pretraining", missing)
+    if missing := not_run("pretraining", found):
+        return missing
     parts = []
     for recordings in (FEW[0], FEW[-1]):
         of_tower = {

@@ -208,10 +208,10 @@ def execute(options: argparse.Namespace) -> None:
     from concurrent.futures import ThreadPoolExecutor
 
     import safe_core
-    from safe_companion import ROOT, datasets, execution, sample
+    from safe_companion import ROOT, datasets, execution
 
     paths = execution.notebooks(options.names)
-    for dataset in sample.CLASSES:  # made once, before notebooks side by side ask for them
+    for dataset in ("hardvs", "pokerevent"):  # made once, before notebooks ask side by side
         datasets.open_dataset(safe_core.configure(dataset=dataset))
     os.environ["OMP_NUM_THREADS"] = "1"  # threads that wait for another's cores make all slow
     with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
@@ -248,7 +248,7 @@ def plan_options(parser: argparse.ArgumentParser) -> None:
     from safe_companion import planning, studies
 
     cards = ", ".join(planning.CARDS)
-    parser.add_argument("dataset", metavar="DATASET", choices=studies.SWEPT, help="such as hardvs")
+    parser.add_argument("dataset", metavar="DATASET", choices=["hardvs", "pokerevent"])
     parser.add_argument("--gpu", default="h100", help=f"{cards}, or its peak in TFLOP/s")
     parser.add_argument("--gpus", type=int, default=1, help="default: 1")
     share = f"of the peak; default: as recorded, else {planning.UTILISATION}"
