@@ -1,5 +1,6 @@
 """Pre-training on pairs: the stream, the tower that comes out, its record."""
 
+import dataclasses
 import functools
 import json
 
@@ -172,3 +173,17 @@ def test_what_cannot_be_written_or_trained_is_said_first(out, fields, says, tmp_
     with pytest.raises(ValueError, match=says):
         pretrain(config, tmp_path / out, out_dir=tmp_path / "state")
     assert not (tmp_path / "state").exists()
+
+
+def test_zero_shot_asks_each_modality_alone_and_both():
+    config = configure(dataset="hardvs", **FEW)
+    model = safe_core.build(config, SENTENCES)
+    clips = Clips(9)
+    clips.config = config
+    clips.images[:, 1] = clips.images[:, 1].flip(0)  # event images of other classes
+    found = pretraining.zero_shot(model, clips)
+    for modality in ("both", "rgb", "event"):
+        alone = safe_core.build(dataclasses.replace(config, modality=modality), SENTENCES)
+        scores = safe_core.accuracy(safe_core.predict(alone, clips, config), clips.labels)
+        assert found[modality] == scores["top1"]
+    assert model.config == config
