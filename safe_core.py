@@ -54,7 +54,7 @@ class Config:
     """Everything that decides a run. Defaults: the paper's (4.2); released: the authors' code."""
 
     # data
-    dataset: Literal["hardvs", "pokerevent", "folder"] = "hardvs"  # folder: one folder per class
+    dataset: Literal["hardvs", "pokerevent", "conjunctions", "folder"] = "hardvs"  # folder: yours
     data_root: str | None = None  # None: the generated sample
     modality: Literal["both", "rgb", "event"] = "both"
     frames: Size = 5  # F, Table 5's best
@@ -74,6 +74,7 @@ class Config:
     train_fraction: Share = 1.0  # share of the training list that is used
     val_fraction: Share = 0.1  # share of the training list that selects the epoch; open
     test_fraction: Share = 0.2  # held-out share of a `folder` without lists
+    held_out: Index = 0  # k: the k-th draw of a fifth of the classes is in no training list
     on_bad_recording: Literal["stop", "skip"] = "stop"
     sample_train_per_class: Size = 48  # size of the generated sample
     sample_test_per_class: Size = 30
@@ -95,7 +96,7 @@ class Config:
     freeze_vision: bool = False
     freeze_text: bool = False
     # model: which one (MODELS), and what its classifier reads: learned tokens, or class sentences
-    model: Literal["safe", "safe-branches", "cosines", Peers] = "safe"
+    model: Literal["safe", "safe-branches", "cosines", "clip", Peers] = "safe"
     classifier: Literal["tokens", "text"] = "tokens"
     # fusion: the switches of Table 4, what the released code does otherwise, then sizes
     vision_tower: Literal["clip", "vit", "resnet"] = "clip"
@@ -206,8 +207,7 @@ def build_clip(config: Config) -> tuple[Any, Callable]:
 class VisionTower(nn.Module):
     """Images in 0..255 [B, 3, S, S] -> tokens [B, K, D_v], before CLIP's projection (Sec. 3.2).
 
-    One tower serves both modalities. Pixels are normalised here, as in the tower's pre-training.
-    project: all tokens go through CLIP's projection (released).
+    Serves both modalities, normalises pixels as in its training. project: CLIP's own (released).
     """
 
     def __init__(self, config: Config, clip: Any, *, project: bool = False):

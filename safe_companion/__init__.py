@@ -11,8 +11,10 @@ Each module answers one question, which its first line asks. Imports point down 
     planning                      how long tables take on given cards
     studies                       several runs: rows, seeds, sweeps
     effects, paper                differences and their intervals; the tables of book/
+    beyond                        what studies beyond the paper ask, and what they found
     packing                       data sets as packs
     prediction, converting        a trained model asked; recordings written as npz
+    pretraining                   CLIP trained further on pairs of frames and event images
     runs                          one training, and what is kept of it
     records                       what is known of a run
     places                        names of runs, and where they lie
@@ -30,6 +32,7 @@ Each module answers one question, which its first line asks. Imports point down 
     locks, logs, how_far          who works in a folder; how a run goes; bars
     texts, faster                 what can stand in for the text; attention with fewer copies
     towers                        other vision towers, and the small networks of weights/
+    contrast, unseen              CLIP and its contrastive loss; classes held out of training
     safe_core                     the model and its trainer
 """
 

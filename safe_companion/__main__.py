@@ -32,6 +32,18 @@ COMMANDS = {
         commands.train_options,
         commands.train,
     ),
+    "pretrain": Command(
+        "go on training a CLIP on pairs of frames, event images and sentences",
+        "safe pretrain weights/mine.safetensors --dataset hardvs --epochs 4 --learning-rate 3e-4",
+        commands.pretrain_options,
+        commands.pretrain,
+    ),
+    "sample": Command(
+        "write a generated data set: hardvs, pokerevent or conjunctions",
+        "safe sample conjunctions /scratch/conjunctions",
+        commands.sample_options,
+        commands.make_sample,
+    ),
     "evaluate": Command(
         "test a trained model on its data, or on other data of the same classes",
         "safe evaluate runs/mine/best.safetensors --data-root /data/another_day --split all",

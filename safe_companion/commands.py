@@ -45,6 +45,45 @@ def train(options: argparse.Namespace) -> None:
     runs.run(safe_core.configure(**fields), **how)
 
 
+def pretrain_options(parser: argparse.ArgumentParser) -> None:
+    from safe_companion import flags
+    from safe_core import FIELDS
+
+    parser.add_argument("out", metavar="OUT", type=Path, help="such as weights/mine.safetensors")
+    parser.add_argument(
+        "--pairs-per-class", type=int, default=250, help="of the sample's stream; default: 250"
+    )
+    parser.add_argument("--out-dir", type=Path, help="of its state; default: runs/pretraining/OUT")
+    parser.add_argument("--resume", action="store_true", help="go on, or start if there is none")
+    preset_option(parser)
+    flags.add_options(parser, [name for name in FIELDS if name not in ("model", "classifier")])
+
+
+def pretrain(options: argparse.Namespace) -> None:
+    from safe_companion import pretraining
+
+    fields = dict(vars(options))
+    how = {name: fields.pop(name) for name in ("out", "pairs_per_class", "out_dir", "resume")}
+    pretraining.run(pretraining.configure(**fields), **how)
+
+
+def sample_options(parser: argparse.ArgumentParser) -> None:
+    from safe_companion import sample
+
+    parser.add_argument("dataset", metavar="DATASET", choices=sample.CLASSES)
+    parser.add_argument("out", metavar="OUT", type=Path, help="a new folder")
+    parser.add_argument("--train-per-class", type=int, default=48, help="default: 48")
+    parser.add_argument("--test-per-class", type=int, default=30, help="default: 30")
+    parser.add_argument("--seed", type=int, default=0, help="default: 0")
+
+
+def make_sample(options: argparse.Namespace) -> None:
+    from safe_companion import sample
+
+    fields = dict(vars(options))
+    print(sample.make_sample(fields.pop("dataset"), fields.pop("out"), **fields))
+
+
 def check_options(parser: argparse.ArgumentParser) -> None:
     from safe_companion import flags
     from safe_core import CHOICES, FIELDS
@@ -169,10 +208,10 @@ def execute(options: argparse.Namespace) -> None:
     from concurrent.futures import ThreadPoolExecutor
 
     import safe_core
-    from safe_companion import ROOT, datasets, execution, sample
+    from safe_companion import ROOT, datasets, execution
 
     paths = execution.notebooks(options.names)
-    for dataset in sample.CLASSES:  # made once, before notebooks side by side ask for them
+    for dataset in ("hardvs", "pokerevent"):  # made once, before notebooks ask side by side
         datasets.open_dataset(safe_core.configure(dataset=dataset))
     os.environ["OMP_NUM_THREADS"] = "1"  # threads that wait for another's cores make all slow
     with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
@@ -209,7 +248,7 @@ def plan_options(parser: argparse.ArgumentParser) -> None:
     from safe_companion import planning, studies
 
     cards = ", ".join(planning.CARDS)
-    parser.add_argument("dataset", metavar="DATASET", choices=studies.SWEPT, help="such as hardvs")
+    parser.add_argument("dataset", metavar="DATASET", choices=["hardvs", "pokerevent"])
     parser.add_argument("--gpu", default="h100", help=f"{cards}, or its peak in TFLOP/s")
     parser.add_argument("--gpus", type=int, default=1, help="default: 1")
     share = f"of the peak; default: as recorded, else {planning.UTILISATION}"

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from safe_companion import ROOT, checks, sample
+from safe_companion import ROOT, checks, sample, unseen
 from safe_companion.checks import Problem
 from safe_companion.clips import ClipDataset, Draw
 from safe_companion.facts import cache_folder
@@ -25,7 +25,12 @@ from safe_core import Config
 if TYPE_CHECKING:
     import pandas as pd
 
-TITLES = {"hardvs": "HARDVS", "pokerevent": "PokerEvent", "folder": "A folder of recordings"}
+TITLES = {
+    "hardvs": "HARDVS",
+    "pokerevent": "PokerEvent",
+    "conjunctions": "Conjunctions",
+    "folder": "A folder of recordings",
+}
 GROUND_TRUTH = "ground_truth.csv"  # only a generated sample has this file
 
 
@@ -131,7 +136,7 @@ def open_dataset(config: Config, *, skipped: Sequence[tuple[str, str]] | None = 
         skipped = [(name, problem.reason) for name, problem in verdict.problems.items()]
     else:
         size = checks.sensor_size(config, root, lists)
-    kept, val, test = _split(config, root, lists, skipped)
+    kept, val, test = _split(config, root, names, lists, skipped)
     drawn: Draw = "random" if config.frame_draw == "independent" else "jittered"
     as_they_are = config.augment == "none" and config.frame_draw == "aligned"
     in_training: Draw = "even" if as_they_are else drawn
@@ -158,9 +163,16 @@ Labelled = list[tuple[str, int]]  # (sample, label)
 
 
 def _split(
-    config: Config, root: Path, lists: Lists, skipped: Sequence[tuple[str, str]]
+    config: Config,
+    root: Path,
+    names: Sequence[str],
+    lists: Lists,
+    skipped: Sequence[tuple[str, str]],
 ) -> tuple[Labelled, Labelled, Labelled]:
-    """(training, validation, test), without what is skipped. Raises where one is empty."""
+    """(training, validation, test), without what is skipped. Raises where one is empty.
+
+    Classes that config.held_out draws are in the test list only (safe_companion.unseen).
+    """
     bad = {name for name, _ in skipped}
     left = {}
     for split, items in lists.items():
@@ -172,7 +184,9 @@ def _split(
                 f"first: {skipped[0][1]}",
                 kind="missing",
             )
-    val, rest = split_off(left["train"], config.val_fraction, seed=config.seed, leave=1)
+    absent = unseen.held_out(len(names), config.held_out)
+    learned = [(name, label) for name, label in left["train"] if label not in absent]
+    val, rest = split_off(learned, config.val_fraction, seed=config.seed, leave=1)
     if not val and config.val_fraction > 0 and config.select_on == "val":
         raise ValueError(
             f"{root}: found no recording to hold out for val_fraction={config.val_fraction}, since "
@@ -275,7 +289,7 @@ def check(config: Config, *, decode: bool = False) -> int:
         print(f"warning: {warning}")
     skipped = [(name, problem.reason) for name, problem in verdict.problems.items()]
     try:
-        _split(config, root, lists, skipped)
+        _split(config, root, names, lists, skipped)
         empty = False
     except (RecordingError, ValueError) as error:
         print(error)

@@ -16,6 +16,7 @@ from safe_core import Config
 WHERE_TO_GET = {
     "hardvs": "HARDVS: github.com/Event-AHU/HARDVS",
     "pokerevent": "PokerEvent: github.com/Event-AHU/SAFE_LargeVLM, github.com/Event-AHU/SSTFormer",
+    "conjunctions": "`safe sample conjunctions OUT` makes it",
     "folder": "Put one sub-folder of recordings per class into the data root",
 }
 

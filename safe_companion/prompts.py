@@ -13,6 +13,7 @@ from safe_core import Config
 TEMPLATES = {  # the paper's (Sec. 4.2); CLIP's own for other recordings
     "hardvs": "The action of the human is {}",
     "pokerevent": "The content of the playing card is {}",
+    "conjunctions": "A photo of a {}",
     "folder": "A photo of a {}",
 }
 

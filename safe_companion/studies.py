@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 import safe_core
-from safe_companion import ROOT, datasets, paper, runs
+from safe_companion import ROOT, beyond, datasets, paper, runs
 from safe_companion.places import RECORD, Place, seeds_of
 from safe_companion.records import all_runs, load_run, read_json, read_record
 from safe_companion.released import RELEASED
@@ -77,6 +77,10 @@ def studies(dataset: str, origin: str) -> dict[str, Rows]:
         f"rewrite {i} alone": {"prompt_file": f"book/prompts/{dataset}_rewrite{i}.json"}
         for i in (1, 2, 3)
     }
+    found["unseen"] = beyond.few_and_unseen(dataset)
+    found["pretraining"] = beyond.pretraining()
+    if dataset == "conjunctions":
+        found["conjunctions"] = beyond.conjunctions()
     return found
 
 

@@ -45,7 +45,7 @@ def test_origin_is_what_the_data_root_says():
         (dict(vision_tower="swin"), ["vision_tower='swin'", "'clip', 'vit' or 'resnet'"]),
         (dict(modality="depth"), ["modality", "'both', 'rgb' or 'event'"]),
         (dict(modality=["rgb"]), ["modality", "'both', 'rgb' or 'event'"]),
-        (dict(dataset="nmnist"), ["dataset", "'hardvs', 'pokerevent' or 'folder'"]),
+        (dict(dataset="nmnist"), ["dataset", "'hardvs', 'pokerevent', 'conjunctions' or 'folder'"]),
         (dict(epoch=3), ["unknown configuration field epoch: epochs?"]),
         (dict(xyz=3), ["unknown configuration field xyz", "--help"]),
         (dict(preset="big"), ["preset='big'", "paper, sample"]),

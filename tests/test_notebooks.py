@@ -377,7 +377,7 @@ def test_the_parameters_of_the_training_are_the_fields_of_the_configuration():
     names = [line.split(" = ")[0] for line in lines if " = " in line]
     assert names == ["preset", "out_dir", "resume", *safe_core.FIELDS]
     assert (
-        'dataset = "hardvs"  # hardvs | pokerevent | folder; folder: one folder per class' in lines
+        'dataset = "hardvs"  # hardvs | pokerevent | conjunctions | folder; folder: yours' in lines
     )
     assert "frames = None  # F, Table 5's best" in lines and "use_text = None" in lines
     assert "prompt = None  # sentence with {} for the class name; None: the paper's" in lines

@@ -112,12 +112,12 @@ def test_no_two_recordings_draw_the_same_stream():
     states = {
         tuple(sample.stream(dataset, split, label, index, seed=seed).generate_state(4))
         for dataset in CLASSES
-        for split in ("train", "test", "frames")
+        for split in sample.SPLIT_IDS
         for label in (0, 1)
         for index in (0, 1)
         for seed in (0, 1)
     }
-    assert len(states) == 2 * 3 * 2 * 2 * 2
+    assert len(states) == len(CLASSES) * 4 * 2 * 2 * 2
 
 
 def test_no_two_files_of_recordings_hold_the_same(made, tmp_path, one_class):
@@ -421,7 +421,7 @@ def test_a_changed_parameter_or_version_changes_the_fingerprint(monkeypatch):
         }
 
     before = marks()
-    assert len(before) == 16 and {len(mark) for mark in before} == {16}
+    assert len(before) == 8 * len(CLASSES) and {len(mark) for mark in before} == {16}
     monkeypatch.setitem(VERSIONS, "sample", VERSIONS["sample"] + 1)
     assert not before & marks()
 

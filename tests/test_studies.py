@@ -31,16 +31,18 @@ def test_the_table_names_every_study_once_and_the_notebook_that_shows_it():
     rows = table_of_studies()
     names = [row["study"] for row in rows]
     assert len(set(names)) == len(names)
-    known = studies.studies("hardvs", "sample") | studies.studies("pokerevent", "sample")
-    assert set(names) == set(known)
+    known = {name for dataset in studies.SWEPT for name in studies.studies(dataset, "sample")}
+    assert set(names) == known
     for row in rows:
         assert row["notebook"] == row["study"] or row["notebook"].startswith(row["study"] + "_")
         assert (ROOT / "notebooks" / f"{row['notebook']}.ipynb").exists()
-        assert {row["hardvs"], row["pokerevent"]} <= {"yes", "no"}
+        assert {row[dataset] for dataset in studies.SWEPT} <= {"yes", "no"}
 
 
 def test_a_sweep_runs_on_a_sample_what_the_table_says():
-    assert studies.SWEPT["hardvs"] == ["table3", "fig4", "modalities", "paper_vs_code"]
+    of_hardvs = ["table3", "fig4", "modalities", "paper_vs_code", "unseen", "pretraining"]
+    assert studies.SWEPT["hardvs"] == of_hardvs
+    assert studies.SWEPT["conjunctions"] == ["conjunctions"]
     assert len(studies.SWEPT["pokerevent"]) == 13 and "table3" not in studies.SWEPT["pokerevent"]
     assert studies.swept("fig4") == ["hardvs", "pokerevent"]
     assert studies.swept("table4") == ["pokerevent"] and studies.swept("table9") == []

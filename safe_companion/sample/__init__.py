@@ -1,13 +1,15 @@
-"""What is the sample? Small stand-ins of HARDVS and PokerEvent, filmed by simulated cameras.
+"""What is the sample? Stand-ins of HARDVS and PokerEvent, and a third, by simulated cameras.
 
     from safe_companion import sample
     sample.make_sample("hardvs", "cache/hardvs")  # 24 actions x (48 train + 30 test) recordings
     sample.make_sample("pokerevent", "cache/pokerevent")  # 26 cards, aedat4 files
+    sample.make_sample("conjunctions", "cache/conjunctions")  # 36 pairs, 24 of them in training
 
 Nothing here is a real recording; names start with ``sample-``. The files have the data sets' own
 layouts, so the readers for the real data read them too. What is modelled:
 
-- scene: articulated figures (forward kinematics) or hand-held cards before a random background;
+- scene: articulated figures (forward kinematics), hand-held cards or squares before a random
+  background;
 - RGB: linear light integrated over an exposure, shot and read noise, limited gain, gamma, 8 bits;
 - events: contrast threshold on log intensity with per-pixel mismatch, leak, shot noise and
   refractory time, time stamps interpolated between rendered steps (ESIM, Rebecq et al. 2018; v2e,
@@ -24,6 +26,7 @@ Rooms, each using only those above it:
     actions   the 24 actions, and the actor
     animals   shapes of the twelve cards that show one
     cards     the 26 cards, and the hand
+    squares   the 36 conjunctions of a colour and a motion
     cameras   light -> RGB frames, light -> events
     film      one simulated recording
     writing   files in the data sets' own layouts, a whole sample
@@ -42,7 +45,9 @@ from safe_companion.sample.film import (
     render_frames,
     simulate,
     stream,
+    trained_labels,
 )
+from safe_companion.sample.squares import COLOURS, MOTIONS, PAIRS, UNSEEN
 from safe_companion.sample.world import WORLD, Nuisance, World, draw_nuisance
 from safe_companion.sample.writing import (
     EPOCH_US,
@@ -56,11 +61,15 @@ __all__ = [
     "ACTIONS",
     "ANIMALS",
     "CLASSES",
+    "COLOURS",
     "DATASET_IDS",
     "EPOCH_US",
     "JOINTS",
+    "MOTIONS",
+    "PAIRS",
     "RANKS",
     "SPLIT_IDS",
+    "UNSEEN",
     "WORLD",
     "Film",
     "Nuisance",
@@ -82,4 +91,5 @@ __all__ = [
     "skeleton",
     "stream",
     "threshold_events",
+    "trained_labels",
 ]

@@ -11,11 +11,13 @@ from safe_companion.sample.actions import ACTIONS, film_action
 from safe_companion.sample.animals import ANIMALS
 from safe_companion.sample.cameras import expose, luminance_of, record_events
 from safe_companion.sample.cards import RANKS, film_card
+from safe_companion.sample.squares import PAIRS, UNSEEN, draw_steady, film_squares
 from safe_companion.sample.world import F32, WORLD, Nuisance, World, draw_nuisance
 
-CLASSES = {"hardvs": list(ACTIONS), "pokerevent": RANKS + list(ANIMALS)}
-DATASET_IDS = {"hardvs": 1, "pokerevent": 2}
-SPLIT_IDS = {"train": 1, "test": 2, "frames": 3}  # "frames": the pre-training stream
+CLASSES = {"hardvs": list(ACTIONS), "pokerevent": RANKS + list(ANIMALS), "conjunctions": PAIRS}
+SCENES = {"hardvs": film_action, "pokerevent": film_card, "conjunctions": film_squares}
+DATASET_IDS = {"hardvs": 1, "pokerevent": 2, "conjunctions": 3}
+SPLIT_IDS = {"train": 1, "test": 2, "frames": 3, "pairs": 4}  # the last two: for pre-training
 
 
 class Truth(Nuisance):
@@ -41,6 +43,12 @@ def check_dataset(dataset: str) -> None:
         raise ValueError(f"unknown data set {dataset!r}: expected one of {sorted(CLASSES)}")
 
 
+def trained_labels(dataset: str) -> list[int]:
+    """The classes of the training list: all, but for the conjunctions that it never shows."""
+    unseen = UNSEEN if dataset == "conjunctions" else []
+    return [label for label in range(len(CLASSES[dataset])) if label not in unseen]
+
+
 def stream(
     dataset: str, split: str, label: int, index: int, *, seed: int
 ) -> np.random.SeedSequence:
@@ -60,13 +68,18 @@ def _film_light(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Linear light float32 [S, H, W, 3] at S instants, and the moving image points [S, M, 2]."""
     times = np.arange(instants) * world.step_us * 1e-6
-    film_scene = film_action if dataset == "hardvs" else film_card
-    light, points = film_scene(label, rng, nuisance, times, world)
+    light, points = SCENES[dataset](label, rng, nuisance, times, world)
     if nuisance["isoluminance"] > 0:
         luminance = luminance_of(light)
         level = np.exp(np.log(luminance[0]).mean())
         light *= ((level / luminance) ** F32(nuisance["isoluminance"]))[..., None]
     return light, points
+
+
+def _draw_nuisance(dataset: str, label: int, rng: np.random.Generator, world: World) -> Nuisance:
+    if dataset == "conjunctions":
+        return draw_steady(label, rng)
+    return draw_nuisance(rng, world=world)
 
 
 def _draw_column_noise(rng: np.random.Generator, world: World) -> np.ndarray:
@@ -87,7 +100,7 @@ def simulate(
     """
     check_dataset(dataset)
     rng = np.random.default_rng(rng_seed_sequence)
-    nuisance = draw_nuisance(rng, world=world)
+    nuisance = _draw_nuisance(dataset, label, rng, world)
     illumination = nuisance["illumination"]
     exposure = nuisance["exposure_steps"]
     instants = world.frames * world.steps_per_frame + 1
@@ -113,7 +126,7 @@ def simulate(
         luminance_of(light),
         illumination=illumination,
         noise_hz=nuisance["noise_hz"],
-        threshold=world.threshold if dataset == "hardvs" else world.card_threshold,
+        threshold=world.card_threshold if dataset == "pokerevent" else world.threshold,
         rng=rng,
         world=world,
     )
@@ -138,7 +151,7 @@ def _render_chunk(
     images = np.empty((len(labels), world.height, world.width, 3), np.uint8)
     for i, label in enumerate(labels.tolist()):
         rng = np.random.default_rng(stream(dataset, "frames", label, first + i, seed=seed))
-        nuisance = draw_nuisance(rng, world=world)
+        nuisance = _draw_nuisance(dataset, label, rng, world)
         instants = nuisance["exposure_steps"]
         light, _ = _film_light(dataset, label, rng, nuisance, instants=instants, world=world)
         column_noise = _draw_column_noise(rng, world)

@@ -30,7 +30,14 @@ from safe_companion import how_far
 from safe_companion.behaviour import VERSIONS
 from safe_companion.events import event_image
 from safe_companion.sample.actions import ACTIONS
-from safe_companion.sample.film import CLASSES, Film, check_dataset, simulate, stream
+from safe_companion.sample.film import (
+    CLASSES,
+    Film,
+    check_dataset,
+    simulate,
+    stream,
+    trained_labels,
+)
 from safe_companion.sample.world import WORLD
 
 EPOCH_US = 1_600_000_000_000_000  # aedat4 time stamps are Unix time in microseconds
@@ -137,7 +144,7 @@ def _write_pokerevent(folder: Path, sample: str, film: Film) -> None:
 
 def _write_chunk(dataset: str, folder: Path, seed: int, tasks: list[Task]) -> list[Row]:
     """Simulate and write recordings; their rows of ground_truth.csv."""
-    write = _write_hardvs if dataset == "hardvs" else _write_pokerevent
+    write = _write_pokerevent if dataset == "pokerevent" else _write_hardvs
     rows = []
     for split, label, index in tasks:
         film = simulate(dataset, label, stream(dataset, split, label, index, seed=seed))
@@ -320,12 +327,11 @@ def make_sample(
     if workers is None:
         workers = min(os.cpu_count() or 1, 8)
 
+    every = range(len(CLASSES[dataset]))
     tasks = [
-        (split, label, index)
-        for split, count in (("train", train_per_class), ("test", test_per_class))
-        for label in range(len(CLASSES[dataset]))
-        for index in range(count)
+        ("train", label, i) for label in trained_labels(dataset) for i in range(train_per_class)
     ]
+    tasks += [("test", label, i) for label in every for i in range(test_per_class)]
     description = {
         "dataset": dataset,
         "origin": "sample",

@@ -1,0 +1,259 @@
+"""Which studies ask what the paper does not, and what did they find? Rows, and a sentence of each.
+
+`conjunctions`: which fusion binds what only one camera sees to what only the other sees; `unseen`:
+few recordings, and classes that are in no training list; `pretraining`: towers that have seen
+events. A finding says "Not run" of what has no records yet.
+"""
+
+import itertools
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from safe_companion import unseen
+from safe_companion.sample.squares import COLOURS, MOTIONS, SHOWN, UNSEEN
+
+Rows = dict[str, dict]  # of a study: configuration fields
+Found = dict[str, list[dict]]  # of a study: runs
+
+HEADS = {
+    "the paper's head": {},
+    "a head that reads names": {"classifier": "text"},
+    "cosines, no fusion": {"model": "cosines", "classifier": "text"},
+}
+RECORDINGS = 48  # a class, in the training list of a sample
+FEW = (4, 16, RECORDINGS)  # recordings a class
+STEPS = 240  # of the optimiser, however many recordings there are
+TOWERS = {
+    "CLIP": {},
+    "CLIP, then events": {"clip_model": "weights/tiny_clip_events.json"},
+    "CLIP, then frames and events": {"clip_model": "weights/tiny_clip_pairs.json"},
+}
+INPUTS: Rows = {
+    "RGB and events": {},
+    "RGB": {"modality": "rgb"},
+    "events": {"modality": "event"},
+}
+
+
+# ------------------------------------------------------------------------------- rows
+def _few(recordings: int) -> dict:
+    """So many recordings a class, for a fixed number of steps; no epoch is chosen."""
+    share = recordings / RECORDINGS
+    return {"steps": STEPS, "val_fraction": 0.0, "train_fraction": share}
+
+
+def conjunctions() -> Rows:
+    """Fusions, and single cameras, on pairs of a colour and a motion."""
+    longer = {"epochs": 12}
+    rows: Rows = {
+        "paper": {},
+        "paper, one block over all": {"joint_block": True},
+        "released": {"fusion": "released", "frame_fusion": "mean"},
+        "a head that reads names": {"classifier": "text"},
+        "RGB": {"modality": "rgb"},
+        "events": {"modality": "event"},
+    }
+    return {name: longer | fields for name, fields in rows.items()}
+
+
+def few_and_unseen(dataset: str) -> Rows:
+    """Heads on few recordings, and with a fifth of the classes held out of training, five draws.
+
+    The tower's pre-training has seen no class that is ever held out.
+    """
+    tower = {
+        "clip_model": "weights/tiny_clip_unseen.json",
+        "prompt_file": f"book/prompts/{dataset}.json",
+    }
+    rows: Rows = {}
+    for head, fields in HEADS.items():
+        for recordings in FEW:
+            rows[f"{head}, {recordings} a class"] = tower | fields | _few(recordings)
+    for head, fields in HEADS.items():
+        for draw in range(1, unseen.DRAWS + 1):
+            held = {"held_out": draw} | _few(RECORDINGS)
+            rows[f"{head}, draw {draw}"] = tower | fields | held
+    return rows
+
+
+def pretraining() -> Rows:
+    """Three towers, each on few and all recordings, with either modality and both."""
+    return {
+        f"{tower}, {name}, {recordings} a class": fields | inputs | _few(recordings)
+        for tower, fields in TOWERS.items()
+        for name, inputs in INPUTS.items()
+        for recordings in FEW
+    }
+
+
+# ------------------------------------------------------------------------------- tables
+def mean_accuracy(runs: Sequence[dict]) -> float:
+    """Mean top-1 in percent over runs; nan without any."""
+    return float(np.mean([run["test"]["top1"] for run in runs])) if runs else float("nan")
+
+
+def ceilings() -> dict[str, float]:
+    """What a sum of what two single models say can reach at most, in percent.
+
+    RGB says which colours are shown, events how one of them moves, so one of the colours shown is
+    to be guessed. Who knows the training list guesses among those that it has with this motion, and
+    is right on seen pairs only.
+    """
+    motions = len(MOTIONS)
+    chances = []
+    for label in range(len(COLOURS) * motions):
+        colour, motion = divmod(label, motions)
+        others = [other for other in range(len(COLOURS)) if other != colour]
+        for shown in itertools.combinations(others, SHOWN - 1):
+            possible = [other for other in shown if motions * other + motion not in UNSEEN]
+            if label not in UNSEEN:
+                chances.append(100 / (1 + len(possible)))
+    return {"seen pairs": float(np.mean(chances)), "all pairs": 100 / SHOWN}
+
+
+def late_fusion(rgb: Sequence[dict], events: Sequence[dict]) -> list[dict]:
+    """Runs that answer by the sum of two models' log-probabilities, of those of one seed.
+
+    Of runs with `log_probs` [n, L] only; what is no late fusion's is left out.
+    """
+    of_seed = {run["config"]["seed"]: run for run in events if run.get("log_probs") is not None}
+    fused = []
+    for run in rgb:
+        other = of_seed.get(run["config"]["seed"])
+        if other is None or run.get("log_probs") is None:
+            continue
+        table = run["predictions"][["name", "label", "condition"]].copy()
+        summed = np.asarray(run["log_probs"]) + np.asarray(other["log_probs"])
+        table["class1"] = summed.argmax(axis=1)
+        table["correct"] = table.class1 == table.label
+        top1 = 100 * float(table.correct.mean())
+        fused.append({"config": run["config"], "predictions": table, "test": {"top1": top1}})
+    return fused
+
+
+def pairs_table(found: Found) -> pd.DataFrame:
+    """Per row, means over seeds in percent: top-1 of seen and unseen pairs, and of either half.
+
+    colour, motion: how often that half of the answer is right, over all pairs. bound: of answers
+    with the right motion, how many have the right colour.
+    """
+    lines = {}
+    for row, runs in found.items():
+        of_runs = [_pairs(run["predictions"]) for run in runs]
+        lines[row] = {"seeds": len(runs)} | pd.DataFrame(of_runs).mean().to_dict()
+    columns = ["seeds", "seen pairs", "unseen pairs", "colour", "motion", "bound"]
+    return pd.DataFrame.from_dict(lines, orient="index").reindex(columns=columns)
+
+
+def _pairs(table: pd.DataFrame) -> dict[str, float]:
+    count = len(MOTIONS)
+    is_seen = table.condition == "seen pair"
+    colour = table.label // count == table.class1 // count
+    motion = table.label % count == table.class1 % count
+    shares = {
+        "seen pairs": table.correct[is_seen].mean(),
+        "unseen pairs": table.correct[~is_seen].mean(),
+        "colour": colour.mean(),
+        "motion": motion.mean(),
+        "bound": colour[motion].mean(),
+    }
+    return {name: 100 * float(share) for name, share in shares.items()}
+
+
+def unseen_table(found: Found, classes: int) -> pd.DataFrame:
+    """Per head, over draws and seeds: top-1 of seen and unseen classes, their harmonic mean, sd.
+
+    sd: of the harmonic mean, over draws.
+    """
+    lines = {}
+    for head in HEADS:
+        of_draws = []
+        for draw in range(1, unseen.DRAWS + 1):
+            runs = found.get(f"{head}, draw {draw}", [])
+            labels = unseen.held_out(classes, draw)
+            scores = [unseen.scores(run["predictions"], labels) for run in runs]
+            if scores:
+                of_draws.append(pd.DataFrame(scores).mean())
+        table = pd.DataFrame(of_draws, columns=["seen", "unseen", "harmonic mean"])
+        lines[head] = {"draws": len(table)} | table.mean().to_dict()
+        lines[head]["sd"] = table["harmonic mean"].std()
+    return pd.DataFrame.from_dict(lines, orient="index")
+
+
+def few_table(found: Found, names: Sequence[str]) -> pd.DataFrame:
+    """Top-1 in percent, means over seeds: a line for each name, a column for each of FEW."""
+    lines = {
+        name: {f"{n} a class": mean_accuracy(found.get(f"{name}, {n} a class", [])) for n in FEW}
+        for name in names
+    }
+    return pd.DataFrame.from_dict(lines, orient="index")
+
+
+# ------------------------------------------------------------------------------- findings
+def not_run(study: str, found: Found) -> str | None:
+    """What a page says first while rows have no records; None if all have."""
+    missing = sum(not runs for runs in found.values())
+    if not missing:
+        return None
+    return (
+        f"**Not run**: {missing} of {len(found)} rows have no record. `make {study}` trains them."
+    )
+
+
+def finding_of_conjunctions(found: Found) -> str:
+    """The first sentence of the page."""
+    if missing := not_run("conjunctions", found):
+        return missing
+    table = pairs_table(found)
+    most = ceilings()["seen pairs"]
+    fusions = [row for row in found if row not in ("RGB", "events")]
+    bind = [row for row in fusions if min(_of_seen(run) for run in found[row]) > most]
+    best = str(table["seen pairs"].reindex(fusions).idxmax())
+    line = table.loc[best]
+    return (
+        f"**{len(bind)} of {len(fusions)} fusions bind colours to motions** "
+        f"({'; '.join(bind) or 'none'}): the best on seen pairs, {best}, has "
+        f"{line['seen pairs']:.1f} % of them and {line['unseen pairs']:.1f} % of the unseen ones. "
+        f"The sum of what two single models say cannot exceed {most:.0f} % on seen pairs; RGB "
+        f"alone has {table['seen pairs']['RGB']:.1f} %, events alone "
+        f"{table['seen pairs']['events']:.1f} %."
+    )
+
+
+def _of_seen(run: dict) -> float:
+    return _pairs(run["predictions"])["seen pairs"]
+
+
+def finding_of_unseen(found: Found, classes: int) -> str:
+    """The first sentence of the page."""
+    if missing := not_run("unseen", found):
+        return missing
+    table = unseen_table(found, classes)
+    heads = [
+        f"{head} {line.seen:.1f} % of seen and {line.unseen:.1f} % of unseen classes"
+        for head, line in table.iterrows()
+    ]
+    least = few_table(found, list(HEADS))[f"{FEW[0]} a class"]
+    return (
+        f"**Over all names, {'; '.join(heads)}**, where a guess among all has "
+        f"{100 / classes:.1f} %. With {FEW[0]} recordings a class and nothing held out, "
+        f"{least.idxmax()} is best, {least.max():.1f} %; the paper's head has "
+        f"{least.iloc[0]:.1f} %."
+    )
+
+
+def finding_of_pretraining(found: Found) -> str:
+    """The first sentence of the page."""
+    if missing := not_run("pretraining", found):
+        return missing
+    parts = []
+    for recordings in (FEW[0], FEW[-1]):
+        of_tower = {
+            tower: mean_accuracy(found[f"{tower}, RGB and events, {recordings} a class"])
+            for tower in TOWERS
+        }
+        words = ", ".join(f"{tower} {value:.1f} %" for tower, value in of_tower.items())
+        parts.append(f"with {recordings} recordings a class {words}")
+    return f"**By tower, RGB and events:** {'; '.join(parts)}."
