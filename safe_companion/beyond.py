@@ -45,10 +45,15 @@ def _few(recordings: int) -> dict:
 
 
 def conjunctions() -> Rows:
-    """Fusions, and single cameras, on pairs of a colour and a motion."""
-    longer = {"epochs": 12}
+    """Fusions, and single cameras, on pairs of a colour and a motion.
+
+    All but one begin with a tower whose pre-training has met their words, and seen both images of
+    the pairs of the training list.
+    """
+    longer = {"epochs": 12, "clip_model": "weights/tiny_clip_conjunctions.json"}
     rows: Rows = {
         "paper": {},
+        "paper, from a CLIP that has seen no square": {"clip_model": "weights/tiny_clip.json"},
         "paper, one block over all": {"joint_block": True},
         "released": {"fusion": "released", "frame_fusion": "mean"},
         "a head that reads names": {"classifier": "text"},

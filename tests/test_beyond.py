@@ -26,7 +26,7 @@ def run_of(answers, labels=LABELS, *, seed=0, **columns):
 # ---------------------------------------------------------------- rows
 @pytest.mark.parametrize(
     ("dataset", "study", "count"),
-    [("conjunctions", "conjunctions", 6), ("hardvs", "unseen", 24), ("hardvs", "pretraining", 27)],
+    [("conjunctions", "conjunctions", 7), ("hardvs", "unseen", 24), ("hardvs", "pretraining", 27)],
 )
 def test_every_row_is_a_configuration_of_its_own(dataset, study, count):
     rows = studies.studies(dataset, "sample")[study]
@@ -101,12 +101,12 @@ def conjunctions_found(paper):
 def test_a_fusion_binds_if_every_seed_beats_what_late_fusion_can():
     bound = np.where(np.isin(LABELS, UNSEEN), 1, LABELS)
     said = beyond.finding_of_conjunctions(conjunctions_found([bound, bound]))
-    assert said.startswith("**1 of 4 fusions bind colours to motions** (paper)")
+    assert said.startswith("**1 of 5 fusions bind colours to motions** (paper)")
     assert "paper, has 100.0 % of them and 0.0 % of the unseen ones" in said
     assert "cannot exceed 50 %" in said
     half = np.where(np.arange(len(LABELS)) % 3 > 0, 1, LABELS)
     said = beyond.finding_of_conjunctions(conjunctions_found([bound, half]))
-    assert said.startswith("**0 of 4 fusions bind colours to motions** (none)")
+    assert said.startswith("**0 of 5 fusions bind colours to motions** (none)")
 
 
 def unseen_found():

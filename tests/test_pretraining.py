@@ -3,13 +3,17 @@
 import dataclasses
 import functools
 import json
+import os
+import socket
 
 import numpy as np
 import open_clip
 import pytest
 import torch
+import torch.multiprocessing as mp
 from conftest import ROOT
 from recipes import make_root
+from safetensors.torch import load_file
 from tiny import SENTENCES, Clips, batch_of
 
 import safe_core
@@ -127,6 +131,30 @@ def test_an_interrupted_run_goes_on(tmp_path):
     assert again["zero_shot"]["after"] == whole["zero_shot"]["after"]
     files = [(tmp_path / f"{name}.safetensors").read_bytes() for name in "ab"]
     assert files[0] == files[1]
+
+
+def one_of_two(rank, folder, cache, port):
+    torch.set_num_threads(1)
+    os.environ |= {"RANK": str(rank), "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1"}
+    os.environ |= {"MASTER_PORT": str(port), "SAFE_CACHE": cache}
+    sample.CLASSES["hardvs"] = sample.CLASSES["hardvs"][:4]
+    config = configure(dataset="hardvs", epochs=2, **FEW)
+    out = folder / "two.safetensors"
+    record = pretrain(config, out, pairs_per_class=4, out_dir=folder / "two")
+    assert bool(record) == (rank == 0)
+
+
+def test_two_processes_make_the_tower_that_one_makes(tmp_path):
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        port = found.getsockname()[1]
+    config = configure(dataset="hardvs", epochs=2, **FEW)
+    pretrain(config, tmp_path / "one.safetensors", pairs_per_class=4, out_dir=tmp_path / "one")
+    mp.spawn(one_of_two, args=(tmp_path, os.environ["SAFE_CACHE"], port), nprocs=2)
+    one, two = (load_file(tmp_path / f"{name}.safetensors") for name in ("one", "two"))
+    assert one.keys() == two.keys()
+    for name, tensor in one.items():
+        torch.testing.assert_close(two[name], tensor, atol=4e-3, rtol=0, msg=name)
 
 
 def test_a_run_on_other_pairs_is_not_resumed(tmp_path):
