@@ -50,11 +50,11 @@ def rivals(rgb: list[dict], event: list[dict], zero_shot: np.ndarray | None = No
 def surer(one: dict, other: dict) -> dict:
     """Of two models' answers to a recording, that of higher probability; `one`'s if equal."""
     ours, theirs = one["predictions"], other["predictions"]
-    takes_ours = (ours.p1 >= theirs.p1).to_numpy()
+    takes_ours = ours.p1 >= theirs.p1
     table = ours.where(takes_ours, theirs).astype(ours.dtypes)
     combined = {"predictions": table, "log_probs": None}
     if one.get("log_probs") is not None and other.get("log_probs") is not None:
-        picked = np.where(takes_ours[:, None], one["log_probs"], other["log_probs"])
+        picked = np.where(takes_ours.to_numpy()[:, None], one["log_probs"], other["log_probs"])
         combined["log_probs"] = picked
     return _as_run("surer", one, other, combined)
 
