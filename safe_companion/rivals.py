@@ -12,9 +12,10 @@ SAFE, paired. None of them trains anything:
 """
 
 import numpy as np
+import pandas as pd
 import torch
 
-from safe_companion import predictions
+from safe_companion import effects, predictions
 from safe_companion.studies import Found
 
 
@@ -82,3 +83,30 @@ def _as_run(how: str, one: dict, other: dict, combined: dict) -> dict:
     test = {"top1": 100 * float(table.correct.mean()), "top5": 100 * float(top5)}
     path = f"{how} of {one['path']} and {other['path']}"
     return one | combined | {"test": test, "path": path}
+
+
+def compared(fused: list[dict], found: Found) -> pd.DataFrame:
+    """One line per rival that has runs: its accuracy, and SAFE's paired difference to it.
+
+    Each difference has the chance of its own pairs: rivals made of the same runs are no witnesses
+    of each other.
+    """
+    lines = {}
+    for rival, runs in found.items():
+        gain = effects.difference(fused, runs)
+        if gain.pairs:
+            top1 = float(np.mean([run["test"]["top1"] for run in runs]))
+            lines[rival] = {"top-1 [%]": top1} | gain.columns | {"SAFE is": gain.effect}
+    return pd.DataFrame.from_dict(lines, orient="index")
+
+
+def in_words(table: pd.DataFrame) -> str:
+    """What a table of `compared` says of the strongest rival that can be had, in a sentence."""
+    strongest = table.drop(index="oracle", errors="ignore")["top-1 [%]"].idxmax()
+    line = table.loc[strongest].to_dict()
+    accuracy = f"{line['top-1 [%]']:.1f} %"
+    points = f"{line['difference']:+.1f} ± {line['± difference']:.1f} points"
+    return (
+        f"**The strongest rival is: {strongest} ({accuracy}). SAFE minus it: {points} over "
+        f"{line['pairs']:.0f} pairs: {line['SAFE is']}.**"
+    )
