@@ -102,7 +102,7 @@ def compared(fused: list[dict], found: Found) -> pd.DataFrame:
 
 def in_words(table: pd.DataFrame) -> str:
     """What a table of `compared` says of the strongest rival that can be had, in a sentence."""
-    strongest = table.drop(index="oracle", errors="ignore")["top-1 [%]"].idxmax()
+    strongest = str(table.drop(index="oracle", errors="ignore")["top-1 [%]"].idxmax())
     line = table.loc[strongest].to_dict()
     accuracy = f"{line['top-1 [%]']:.1f} %"
     points = f"{line['difference']:+.1f} ± {line['± difference']:.1f} points"
