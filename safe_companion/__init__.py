@@ -7,7 +7,7 @@ Each module answers one question, which its first line asks. Imports point down 
     notebooks, execution          what notebooks show; how they are executed
     study_plots, recording_plots  pictures of studies; of one recording and its answers
     plots                         pictures of clips and runs
-    claims                        the paper's numbers beside ours, and the verdicts
+    claims, rivals, power         verdicts on the paper's numbers; without fusion; what is seen
     planning                      how long tables take on given cards
     studies                       several runs: rows, seeds, sweeps
     effects, paper                differences and their intervals; the tables of book/
@@ -17,6 +17,7 @@ Each module answers one question, which its first line asks. Imports point down 
     pretraining                   CLIP trained further on pairs of frames and event images
     runs                          one training, and what is kept of it
     records                       what is known of a run
+    predictions                   what a model answered on each test recording
     places                        names of runs, and where they lie
     models                        all models that can be built
     released, datasets            the model of the authors' code; data sets and their splits

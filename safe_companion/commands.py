@@ -142,7 +142,8 @@ def summary(options: argparse.Namespace) -> None:
         "executed notebook": "train.ipynb",
         "run record": places.RECORD,
         "log": logs.LOG,
-        "predictions": places.PREDICTIONS,
+        "predictions": places.TABLE,
+        "predictions of all classes": places.PREDICTIONS,
         "checkpoint": places.CHECKPOINT,
     }
     for what, name in files.items():

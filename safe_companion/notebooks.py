@@ -237,6 +237,7 @@ FORMATS = {
     "pairs": "{:.0f}",
     "difference": "{:+.1f}",
     "± difference": "{:.1f}",
+    "detectable": "{:.1f}",
 }
 
 

@@ -13,7 +13,8 @@ from safe_companion.models import released
 from safe_core import Config
 
 RECORD = "record.json"
-PREDICTIONS = "predictions.csv"
+PREDICTIONS = "predictions.npz"
+TABLE = "predictions.csv"  # for people; all that runs up to 2026-11-26 have
 CHECKPOINT = "best.safetensors"
 DRAWS = "draws.json"
 UNSTUDIED = ("dataset", "data_root", "seed", "workers", "on_bad_recording")  # in no run's name

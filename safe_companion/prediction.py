@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 import safe_core
-from safe_companion import behaviour, describing, flags, places, records, runs
+from safe_companion import behaviour, describing, flags, places, predictions, records, runs
 from safe_companion.clips import ClipDataset
 from safe_companion.datasets import Splits
 from safe_companion.formats.content import MAX_SIDE
@@ -291,11 +291,8 @@ def evaluate(
     }
     if rank == 0:
         out_dir.mkdir(parents=True, exist_ok=True)
-        table = records.predictions(dataclasses.replace(splits, test=clips), log_probs)
-        safe_core.write_atomically(
-            out_dir / places.PREDICTIONS,
-            lambda path: table.to_csv(path, index=False, float_format="%.4g"),
-        )
+        tested = dataclasses.replace(splits, test=clips)
+        predictions.write_table(out_dir / places.TABLE, tested, log_probs)
         records.write_json(out_dir / places.RECORD, record)  # last: with it, the test is whole
     return record, out_dir
 

@@ -21,13 +21,12 @@ from typing import Any
 import numba
 import numpy as np
 import open_clip
-import pandas as pd
 import timm
 import torch
 
 import safe_core
-from safe_companion import ROOT, behaviour, datasets, prompts
-from safe_companion.places import CHECKPOINT, PREDICTIONS, RECORD, Place
+from safe_companion import ROOT, behaviour, datasets, predictions, prompts
+from safe_companion.places import CHECKPOINT, RECORD, Place
 from safe_core import FIELDS, Config
 
 # of a configuration, when a run is resumed
@@ -171,7 +170,7 @@ def write_record(
     result: dict,
     starts: list[dict],
 ) -> dict:
-    """Writes record.json and predictions.csv of a run of `safe_core.fit`; returns the record.
+    """Writes the record and the predictions of a run of `safe_core.fit`; returns the record.
 
     starts: of the run (`note_start`). The record of a run that was finished before stays as it is.
     """
@@ -195,10 +194,7 @@ def write_record(
         "behaviour": behaviour.versions_of(config),
         "date": today(),
     }
-    table = predictions(splits, result["log_probs"])
-    safe_core.write_atomically(
-        out_dir / PREDICTIONS, lambda p: table.to_csv(p, index=False, float_format="%.4g")
-    )
+    predictions.write(out_dir, splits, result["log_probs"])
     write_json(out_dir / RECORD, record)  # last: where it is, the run is whole
     return record
 
@@ -239,55 +235,17 @@ def read_record(folder: Path) -> dict:
     return record
 
 
-def predictions(splits: datasets.Splits, log_probs: torch.Tensor) -> pd.DataFrame:
-    """A row per test recording: name, label, p (of its own class), correct, class1, p1, ...
-
-    For the sample also its condition: what was made hard for one of the modalities.
-    """
-    labels = splits.test.labels
-    probabilities = log_probs.exp()
-    top = probabilities.topk(min(5, probabilities.shape[1]))
-    own = probabilities[torch.arange(len(labels)), labels]
-    columns = {
-        "name": splits.test.names,
-        "label": labels,
-        "p": own,
-        "correct": top.indices[:, 0] == labels,
-    }
-    if splits.origin == "sample":
-        truth = datasets.ground_truth(splits.root, splits.test.names)
-        columns["condition"] = truth["cause"].to_list()
-    for k in range(top.indices.shape[1]):
-        columns[f"class{k + 1}"] = top.indices[:, k]
-        columns[f"p{k + 1}"] = top.values[:, k]
-    return pd.DataFrame(columns)
-
-
 def load_run(folder: Path) -> dict:
-    """A record with its `predictions` and where it lies (`path`).
+    """A record with its `predictions`, their `log_probs` and where it lies (`path`).
 
-    ValueError if it is damaged, or if sample and real data are mixed up.
+    log_probs: of all classes, [n, L]; None for runs up to 2026-11-26. ValueError if it is
+    damaged, or if sample and real data are mixed up.
     """
     path = folder.relative_to(ROOT) if folder.is_relative_to(ROOT) else folder
     record = read_record(folder)
     check_origin(record, folder)
-    try:
-        table = pd.read_csv(folder / PREDICTIONS, converters={"name": str})
-    except ValueError as error:
-        raise ValueError(f"{folder / PREDICTIONS}: not readable as a table ({error})") from error
-    kinds = {"name": "O", "label": "i", "correct": "b", "class1": "i", "p": "if", "p1": "if"}
-    wrong = [
-        key
-        for key, kind in kinds.items()
-        if key not in table or table[key].dtype.kind not in kind or table[key].isna().any()
-    ]
-    if len(table) != record["data"]["test"] or wrong:
-        expected = f"a line for each of {record['data']['test']} test recordings"
-        bad = f", no whole column {', '.join(wrong)}" if wrong else ""
-        raise ValueError(
-            f"{folder / PREDICTIONS}: found {len(table)} lines{bad}; expected {expected}"
-        )
-    return record | {"predictions": table, "path": str(path)}
+    table, log_probs = predictions.read(folder, record["data"]["test"])
+    return record | {"predictions": table, "log_probs": log_probs, "path": str(path)}
 
 
 def check_origin(record: dict, place: Path) -> None:

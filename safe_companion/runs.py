@@ -10,8 +10,17 @@ from torch import Tensor
 from torch import distributed as dist
 
 import safe_core
-from safe_companion import behaviour, datasets, locks, logs, processes, prompts, released
-from safe_companion.places import CHECKPOINT, PREDICTIONS, RECORD, Place, run_name
+from safe_companion import (
+    behaviour,
+    datasets,
+    locks,
+    logs,
+    predictions,
+    processes,
+    prompts,
+    released,
+)
+from safe_companion.places import CHECKPOINT, RECORD, Place, run_name
 from safe_companion.records import (
     MAY_DIFFER,
     about,
@@ -237,9 +246,9 @@ def keep(folder: Path, *, checkpoint: bool = False) -> Path:
                 f"{place}: holds a record with another {', '.join(other)}; move that away first"
             )
     place.mkdir(parents=True, exist_ok=True)
-    for name in (PREDICTIONS, RECORD):  # the record last: where it is, the run is whole
-        content = (folder / name).read_bytes()
-        safe_core.write_atomically(place / name, functools.partial(write_bytes, content))
+    predictions.keep(folder, place)
+    content = (folder / RECORD).read_bytes()  # last: where it is, the run is whole
+    safe_core.write_atomically(place / RECORD, functools.partial(write_bytes, content))
     if checkpoint:
         tensors, about = safe_core.load_checkpoint(folder / CHECKPOINT)
         half = {key: t.half() if t.is_floating_point() else t for key, t in tensors.items()}

@@ -10,10 +10,9 @@ import seaborn as sns
 from matplotlib.figure import Figure
 
 from safe_companion.datasets import TITLES
-from safe_companion.effects import effect
 from safe_companion.plots import EVENT, RGB
 
-GREY = "0.55"  # no measurable effect
+GREY = "0.55"  # the interval holds zero
 MARKERS = "os^Dvp"  # of a study's rows
 
 
@@ -56,8 +55,7 @@ def show_beside(table: pd.DataFrame, *, title: str, origin: str, dataset: str) -
     )
     for y, (_, row) in enumerate(rows.iterrows()):
         half = row["± difference"]
-        measurable = effect(row.difference, half) in ("better", "worse")
-        colour = EVENT if measurable else GREY
+        colour = EVENT if abs(row.difference) > half else GREY
         if np.isfinite(row.difference):
             ax.errorbar(row.difference, y - 0.16, xerr=half, fmt="o", color=colour, capsize=3)
     here = f"here ({origin} of {dataset}), 95 % interval"

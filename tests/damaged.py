@@ -12,6 +12,7 @@ import shutil
 import zipfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import h5py
@@ -22,7 +23,7 @@ from damaging import ODD, SMALL, TEXTS, Damage, bomb, fixed_npz, npy
 from tiny import small
 
 import safe_core
-from safe_companion import claims, datasets, effects, prediction, prompts, records
+from safe_companion import claims, datasets, effects, prediction, predictions, prompts, records
 from safe_companion.clips import ClipDataset
 from safe_companion.facts import cache_folder
 from safe_companion.readers import READERS, read_events
@@ -252,10 +253,11 @@ def odd_names(rng: Damage, folder: Path, bases: Any) -> Trial:
         sentences = prompts.prompt_sentences(splits.class_names, config)
         model = safe_core.SAFE(config, sentences)
         log_probs = safe_core.predict(model, splits.test, config)
-        table = records.predictions(splits, log_probs)
-        table.to_csv(folder / "predictions.csv", index=False)
+        predictions.write(folder, splits, log_probs)
         again = pd.read_csv(folder / "predictions.csv", keep_default_na=False)
         sane(len(again) == len(splits.test), "predictions.csv")
+        table, _ = predictions.read(folder, len(splits.test))
+        sane(list(table.name) == splits.test.names, "names")
         about = {"class_names": splits.class_names, "sentences": sentences}
         about |= {"config": dataclasses.asdict(config), "identity": {}, "history": []}
         safe_core.save_checkpoint(folder / "m.safetensors", model.state_dict(), about)
@@ -287,17 +289,28 @@ def a_field(rng: Damage, folder: Path, bases: Any) -> Trial:
 
 def a_record(rng: Damage, folder: Path, bases: Any) -> Trial:
     """Damage in the files of a run or of an evaluation, read as the ledger reads them."""
-    what = rng.choice(["tree", "tree", "evaluation", "record.json", "predictions.csv"])
+    kinds = ["tree", "tree", "evaluation", "record.json", "predictions.csv", "predictions.npz"]
+    what = rng.choice(kinds)
     place = folder / "sample" / "hardvs" / "base" / "seed0"
     base = bases["evaluation"][0] if what == "evaluation" else RESULTS / "base" / "seed0"
     shutil.copytree(base, place)
-    file = place / ("predictions.csv" if what == "predictions.csv" else "record.json")
+    for recordings in RESULTS.glob("recordings-*.csv"):
+        shutil.copy(recordings, place.parents[1])
+    if what.startswith("predictions"):
+        table = records.load_run(RESULTS / "base" / "seed0")["predictions"]
+        table.to_csv(place / "predictions.csv", index=False)
+        (place / "predictions.npz").unlink(missing_ok=True)
+    if what == "predictions.npz":
+        test = SimpleNamespace(names=list(table.name), labels=table.label.to_numpy())
+        answers = torch.randn(len(table), 24, generator=torch.Generator().manual_seed(0))
+        predictions.write(place, SimpleNamespace(test=test, origin="real"), answers)
+    file = place / (what if what.startswith("predictions") else "record.json")
     if what in ("tree", "evaluation"):
         file.write_text(json.dumps(rng.tree(json.loads(file.read_text()))))
-    elif what == "record.json":
-        file.write_bytes(rng.content(file.read_bytes(), b"{}"))
-    else:
+    elif what == "predictions.csv":
         file.write_bytes(rng.lines(file.read_text()))
+    else:
+        file.write_bytes(rng.content(file.read_bytes(), b"{}"))
 
     def call() -> str:
         evaluation = prediction.read_evaluation(place)

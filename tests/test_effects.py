@@ -1,9 +1,12 @@
 """Means, paired differences, intervals: against numbers worked out by hand, and by simulation."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pandas as pd
 import pytest
 from made_runs import made_run, of_accuracies
+from scipy import stats
 
 from safe_companion import effects
 
@@ -36,42 +39,104 @@ def test_a_single_value_has_no_interval():
 def test_a_difference_is_paired_by_seed():
     ours = [made_run(0, [1, 1, 1, 0]), made_run(1, [1, 1, 0, 0]), made_run(7, [1, 1, 1, 1])]
     theirs = [made_run(1, [1, 0, 0, 0]), made_run(0, [1, 1, 0, 0])]
-    mean, half, count = effects.difference(ours, theirs)
-    assert (mean, count) == (25, 2)  # both gain one of four recordings, seed 7 has no partner
-    assert half > 0  # the seeds agree, the recordings do not
-    assert effects.difference(theirs, ours)[0] == -25
+    gain = effects.difference(ours, theirs)
+    assert (gain.mean, gain.pairs) == (25, 2)  # both gain one of four, seed 7 has no partner
+    assert gain.half > 0  # the seeds agree, the recordings do not
+    assert effects.difference(theirs, ours).mean == -25
 
 
-def test_the_interval_joins_seeds_and_recordings():
+def table_of(shape, rng):
+    """{row: runs} with answers drawn at random: shape (rows, seeds, recordings)."""
+    answers = rng.random(shape) < 0.6
+    return {
+        f"row {r}": [made_run(seed, answers[r, seed]) for seed in range(shape[1])]
+        for r in range(shape[0])
+    }
+
+
+def test_recordings_are_drawn_anew_as_by_a_bootstrap():
+    table = table_of((2, 3, 120), np.random.default_rng(3))
+    gains = effects.gains(*table.values())
+    drawn = stats.bootstrap(
+        (gains.mean(axis=0),), np.mean, n_resamples=20_000, random_state=np.random.default_rng(0)
+    )
+    no_seeds = effects.Deviation(0, 0, 4)
+    by_recording = gains.mean(axis=0).var() / 120
+    error = effects.joined(0, by_recording, no_seeds, 3, 120).error
+    assert error == pytest.approx(drawn.standard_error, rel=0.02)
+
+
+def test_the_spread_of_two_rows_is_that_of_their_paired_differences():
+    """Two rows: the variance over seeds of the paired differences, of which noise is a part."""
+    table = table_of((2, 5, 80), np.random.default_rng(1))
+    gains = effects.gains(*table.values())
+    found = effects.of_seeds(table.values())
+    assert found.freedom == 4
+    assert found.variance == pytest.approx(gains.mean(axis=1).var(ddof=1))
+    left = gains - gains.mean(axis=0) - gains.mean(axis=1, keepdims=True) + gains.mean()
+    assert found.noise == pytest.approx((left**2).sum() / 4 / 79 / 80)
+
+
+def test_degrees_of_freedom_of_rows_add_up():
+    table = table_of((4, 5, 60), np.random.default_rng(2))
+    of_pairs = []
+    names = list(table)
+    for i, row in enumerate(names):  # every row against every other, each pair as good
+        for other in names[:i]:
+            gains = effects.gains(table[row], table[other])
+            of_pairs.append(gains.mean(axis=1).var(ddof=1))
+    found = effects.of_seeds(table.values())
+    assert found.freedom == 3 * 4 and found.variance == pytest.approx(np.mean(of_pairs))
+    table["row 3"] = table["row 3"][:3]  # two seeds fewer
+    assert effects.of_seeds(table.values()).freedom == 10
+    table["one seed"], table["not run"] = [made_run(9, [1] * 60)], []
+    assert effects.of_seeds(table.values()).freedom == 10
+
+
+def test_noise_of_the_recordings_is_taken_off_once():
     """Worked out: gains of the seeds 25 and 75, of the recordings 100, 50, 50, 0."""
     ours = [made_run(0, [1, 0, 0, 0]), made_run(1, [1, 1, 1, 0])]
     theirs = [made_run(0, [0, 0, 0, 0]), made_run(1, [0, 0, 0, 0])]
-    mean, half, _ = effects.difference(ours, theirs)
-    by_seed = T2 * 25  # standard error of 25 and 75
-    by_recording = 1.96 * np.sqrt(5000 / 3) / 2  # squared deviations 2500 + 0 + 0 + 2500
-    assert (mean, half) == pytest.approx((50, np.hypot(by_seed, by_recording)), rel=1e-4)
+    gain = effects.difference(ours, theirs)
+    variance, noise = 1250, 1250 / 3  # left over after seeds and recordings: eight times 25^2
+    by_recording = 5000 / 16  # squared deviations 2500 + 0 + 0 + 2500
+    error = np.sqrt(by_recording + (variance - noise) / 2)
+    freedom = max(1, error**4 / ((variance / 2) ** 2 / 1 + by_recording**2 / 3))
+    assert (gain.mean, gain.error, gain.freedom) == pytest.approx((50, error, freedom))
+    assert gain.half == pytest.approx(error * stats.t.ppf(0.975, freedom))
+
+
+def test_rows_of_one_table_lend_each_other_their_degrees_of_freedom():
+    rng = np.random.default_rng(5)
+    table = table_of((5, 3, 200), rng)
+    alone = effects.difference(table["row 1"], table["row 0"])
+    pooled = effects.difference(table["row 1"], table["row 0"], table=table)
+    assert pooled.mean == alone.mean and pooled.freedom > alone.freedom
+    one_seed = effects.difference(table["row 1"][:1], table["row 0"], table=table)
+    assert one_seed.pairs == 1 and one_seed.error > pooled.error > 0
 
 
 def test_what_both_runs_get_right_or_wrong_adds_no_uncertainty():
     """Paired: the accuracies are 50 % each, yet no recording tells the two apart."""
     runs = [made_run(seed, [1, 0] * 50) for seed in range(3)]
-    assert effects.difference(runs, runs) == (0, 0, 3)
+    gain = effects.difference(runs, runs)
+    assert (gain.mean, gain.error, gain.pairs) == (0, 0, 3) and gain.effect == "the same"
 
 
 def test_a_difference_without_partner_or_interval_says_so():
-    mean, half, count = effects.difference([made_run(0, [1])], [made_run(1, [1])])
-    assert np.isnan(mean) and np.isnan(half) and count == 0
-    assert effects.effect(mean, half) == "not run"
-    mean, half, count = effects.difference([made_run(0, [1, 1])], [made_run(0, [1, 0])])
-    assert mean == 50 and np.isnan(half) and count == 1
-    assert effects.effect(mean, half) == "one seed: no interval"
+    gain = effects.difference([made_run(0, [1])], [made_run(1, [1])])
+    assert np.isnan([gain.mean, gain.half, gain.smallest]).all() and gain.pairs == 0
+    assert gain.effect == "not run"
+    gain = effects.difference([made_run(0, [1, 1])], [made_run(0, [1, 0])])
+    assert gain.mean == 50 and np.isnan(gain.half) and gain.pairs == 1
+    assert gain.effect == "one seed: no interval"
 
 
 def test_one_recording_has_no_interval():
     ours = [made_run(seed, [1]) for seed in range(3)]
     theirs = [made_run(seed, [0]) for seed in range(3)]
-    mean, half, count = effects.difference(ours, theirs)
-    assert (mean, count) == (100, 3) and np.isnan(half)
+    gain = effects.difference(ours, theirs)
+    assert (gain.mean, gain.pairs) == (100, 3) and np.isnan(gain.half)
 
 
 @pytest.mark.parametrize("names", [["r0", "r2"], ["r1", "r0"], ["r0"]])
@@ -80,39 +145,70 @@ def test_other_recordings_are_not_compared(names):
     other = made_run(1, [1] * len(names), name=names) | {"path": "other/seed1"}
     with pytest.raises(ValueError, match="seed1 and other/seed1 tested different recordings"):
         effects.difference(right, [made_run(0, [1, 1]), other])
+    with pytest.raises(ValueError, match="tested different recordings"):
+        effects.of_seeds([right, [other]])
 
 
-@pytest.mark.parametrize("gain", [0.0, 6.0])
-def test_the_interval_holds_the_truth_as_often_as_it_says(gain):
-    """Simulated studies: a recording has a difficulty, a seed shifts the accuracy by 1.5 points."""
-    rng = np.random.default_rng(0)
+REGIMES = {  # sd of a seed's shift and of what a recording has against a row, in points; recordings
+    "seeds": (3.0, 0.0, 3000),
+    "recordings": (0.0, 30.0, 300),
+    "both": (2.0, 20.0, 400),
+}
+
+
+@pytest.mark.parametrize("regime", REGIMES)
+@pytest.mark.parametrize(("seeds", "rows"), [(3, 1), (3, 6), (5, 3), (8, 1)])
+def test_the_interval_holds_the_truth_as_often_as_it_says(regime, seeds, rows):
+    """Simulated tables: 95 % within 2 points, and what 400 draws leave to chance (2.2)."""
+    shift, tilt, count = REGIMES[regime]
+    rng = np.random.default_rng(seeds + rows)
+    names = [f"r{i}" for i in range(count)]
     held = []
-    for _ in range(150):
-        difficulty = rng.uniform(0.3, 0.9, size=400)
-        ours, theirs = (
-            [
-                made_run(seed, rng.random(400) < difficulty + shift / 100 + rng.normal(0, 0.015))
-                for seed in range(3)
+    for _ in range(400):
+        table = {}
+        chance = rng.uniform(0.35, 0.65, count)
+        for row in range(rows + 1):
+            tilted = chance + rng.normal(0, tilt / 100, count) * (row > 0)
+            shifts = rng.normal(0, shift / 100, (seeds, 1))
+            answers = rng.random((seeds, count)) < tilted + shifts
+            table[row] = [
+                {
+                    "config": {"seed": seed},
+                    "predictions": SimpleNamespace(name=names, correct=pd.Series(answers[seed])),
+                }
+                for seed in range(seeds)
             ]
-            for shift in (gain, 0.0)
-        )
-        mean, half, _ = effects.difference(ours, theirs)
-        held.append(abs(mean - gain) <= half)
-    assert np.mean(held) >= 0.93
+        gain = effects.difference(table[1], table[0], table=table)
+        held.append(abs(gain.mean) <= gain.half)
+    print(f"{regime}, {seeds} seeds, {rows} rows: {np.mean(held):.3f}")
+    assert 0.93 - 0.022 <= np.mean(held) <= 0.97 + 0.022
+
+
+@pytest.mark.parametrize("effect", [0.0, 1.0])
+def test_the_smallest_effect_is_found_in_four_of_five_tables(effect):
+    """Differences drawn as their standard error says: the effect times `smallest` is found."""
+    rng = np.random.default_rng(0)
+    true = effects.Difference(0.0, 1.3, 9.0, 4)
+    found = []
+    for _ in range(4000):
+        error = true.error * np.sqrt(rng.chisquare(9) / 9)
+        mean = rng.normal(effect * true.smallest, true.error)
+        found.append(effects.Difference(mean, error, 9.0, 4).excludes_zero)
+    assert np.mean(found) == pytest.approx(0.8 if effect else 0.05, abs=0.015)
 
 
 @pytest.mark.parametrize(
-    ("mean", "half", "words"),
+    ("mean", "words"),
     [
-        (2.0, 1.9, "better"),
-        (-2.0, 1.9, "worse"),
-        (2.0, 2.0, "no measurable effect"),
-        (-2.0, 2.1, "no measurable effect"),
-        (0.0, 0.0, "no measurable effect"),
+        (2.0, "better"),
+        (-2.0, "worse"),
+        (1.9, "cannot tell: effects below 2.8 would not be seen"),
+        (-1.9, "cannot tell: effects below 2.8 would not be seen"),
+        (0.0, "cannot tell: effects below 2.8 would not be seen"),
     ],
 )
-def test_an_effect_is_what_excludes_zero(mean, half, words):
-    assert effects.effect(mean, half) == words
+def test_an_effect_is_what_excludes_zero(mean, words):
+    assert effects.Difference(mean, 1.0, 1e6, 3).effect == words  # half width 1.96
 
 
 # ---------------------------------------------------------------- tables
@@ -134,14 +230,31 @@ def test_a_table_has_each_number_in_its_column():
     assert table["±"].to_dict() == pytest.approx(halves, rel=1e-4, nan_ok=True)
     deviations = {"full": 2, "less": np.sqrt(18), "not run": np.nan}
     assert table.sd.to_dict() == pytest.approx(deviations, nan_ok=True)
-    mean, half, pairs = effects.difference(less, full)
-    assert (mean, pairs) == (pytest.approx(-8), 2)  # of seeds 0 and 1, not of the two means
+    gain = effects.difference(less, full)
+    assert (gain.mean, gain.pairs) == (pytest.approx(-8), 2)  # of seeds 0 and 1, not of the means
     line = table.loc["less"]
-    assert (line.difference, line["± difference"], line.pairs) == (mean, half, pairs)
-    assert line.effect == "no measurable effect"  # two seeds, which differ
+    assert line[list(gain.columns)].to_dict() == pytest.approx(gain.columns)
+    assert line.effect == gain.effect == "cannot tell: effects below 10.8 would not be seen"
     for row in ("full", "not run"):
-        own = table.loc[row, ["pairs", "difference", "± difference", "effect"]]
+        own = table.loc[row, ["pairs", "difference", "± difference", "detectable", "effect"]]
         assert own.isna().all()
+
+
+def test_a_table_pools_all_its_rows():
+    found = table_of((4, 3, 100), np.random.default_rng(8))
+    table = effects.effect_table(found, baseline="row 0")
+    pooled = effects.difference(found["row 2"], found["row 0"], table=found)
+    assert table["± difference"]["row 2"] == pooled.half
+    assert table["± difference"]["row 2"] != effects.difference(found["row 2"], found["row 0"]).half
+    group = [0] * 50 + [1] * 50
+    grouped = {
+        row: [run | {"predictions": run["predictions"].assign(group=group)} for run in runs]
+        for row, runs in found.items()
+    }
+    parts = {row: effects.among(runs, "group", [1]) for row, runs in grouped.items()}
+    broken = effects.breakdown(grouped, baseline="row 0", by="group")
+    expected = effects.difference(parts["row 2"], parts["row 0"], table=parts)
+    assert broken["± difference"]["row 2", 1] == expected.half
 
 
 def test_the_baseline_is_the_row_that_is_asked_for():
@@ -168,6 +281,9 @@ def test_among_keeps_the_recordings_with_one_of_the_values():
     assert list(kept["predictions"].name) == ["r0", "r2", "r3"]
     assert list(kept["predictions"].index) == [0, 1, 2] and kept["path"] == run["path"]
     assert len(run["predictions"]) == 4
+    run["log_probs"] = np.arange(8).reshape(4, 2)
+    (kept,) = effects.among([run], "label", [3, 2])
+    assert kept["log_probs"].tolist() == [[0, 1], [4, 5], [6, 7]]
 
 
 def conditions(seed, correct):
@@ -194,8 +310,8 @@ def test_a_breakdown_compares_within_groups():
     assert table.difference["less", "none"] == pytest.approx(50 / 3)
     assert table.difference["full"].isna().all() and table.effect["full"].isna().all()
     dark = [effects.among(found[row], "condition", ["dark"]) for row in ("less", "full")]
-    assert table["± difference"]["less", "dark"] == effects.difference(*dark)[1]
-    assert table.effect["less", "none"] == "no measurable effect"
+    assert table["± difference"]["less", "dark"] == pytest.approx(effects.difference(*dark).half)
+    assert table.effect["less", "none"].startswith("cannot tell: effects below ")
 
 
 def test_a_breakdown_finds_what_an_average_hides():
@@ -205,7 +321,7 @@ def test_a_breakdown_finds_what_an_average_hides():
         "full": [made_run(seed, half, group=group) for seed in range(3)],
         "less": [made_run(seed, half[::-1], group=group) for seed in range(3)],
     }
-    assert effects.difference(found["less"], found["full"])[0] == 0
+    assert effects.difference(found["less"], found["full"]).mean == 0
     table = effects.breakdown(found, baseline="full", by="group")
     assert table.effect["less"].to_dict() == {"a": "better", "b": "worse"}
 

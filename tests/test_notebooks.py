@@ -271,7 +271,7 @@ def test_claims_stand_before_our_differences():
         "(no text).",
         "- The paper, Section 4.5: -0.4 points (57.0 to 56.6), sentence on removing SCI: after.",
         f"- Here (sample of pokerevent), without text: -50.0 ± {half:.1f} points over 3 pairs of "
-        "runs: no measurable effect.",
+        f"runs: {page.effects.effect['without text']}.",
     ]
     alone = notebooks.claims_and_differences(opened([FULL, []]), ["t4-no-sci"]).data
     assert len(alone.splitlines()) == 1

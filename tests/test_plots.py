@@ -259,13 +259,13 @@ def test_the_surest_answers_are_shown_right_ones_first():
 # ---------------------------------------------------------------- studies
 
 
-def test_a_study_shows_each_rows_difference_and_colours_what_is_measurable():
+def test_a_study_shows_each_rows_difference_and_colours_what_excludes_zero():
     table = pd.DataFrame(
         {
             "difference": [np.nan, 3.0, -4.0, 1.0],
             "± difference": [np.nan, 1.0, 2.0, 5.0],
             "±": 0.1,
-            "effect": [np.nan, "better", "worse", "no measurable effect"],
+            "effect": [np.nan, "better", "worse", "cannot tell: effects below 9 would not be seen"],
         },
         index=["full", "up", "down", "flat"],
     )

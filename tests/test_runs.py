@@ -125,7 +125,7 @@ def test_a_record_made_with_other_sentences_or_other_behaviour_is_outdated(made)
 
 def test_predictions_hold_the_five_best_answers_of_each_test_recording(made):
     folder, record = made
-    table = pd.read_csv(folder / places.PREDICTIONS)
+    table = pd.read_csv(folder / places.TABLE)
     splits = datasets.open_dataset(configure(**TINY))
     assert list(table.columns[:5]) == ["name", "label", "p", "correct", "condition"]
     assert list(table.name) == splits.test.names
@@ -158,6 +158,8 @@ def test_a_kept_run_lies_where_studies_find_it(made, root):
     assert records.all_runs().keys() == {places.Place.at(kept.parent).name}
     found = records.load_run(kept)
     assert found["path"] == str(kept.relative_to(root)) and len(found["predictions"]) == 24
+    assert found["log_probs"].shape == (24, 24) and not (kept / places.TABLE).exists()
+    assert [file.name[:11] for file in kept.parents[1].glob("*.csv")] == ["recordings-"]
     assert records.checkpoint(found) == kept / places.CHECKPOINT
     whole = (folder / places.CHECKPOINT).stat().st_size
     assert (kept / places.CHECKPOINT).stat().st_size < 0.6 * whole
@@ -341,9 +343,10 @@ def test_a_damaged_record_is_one_named_error(made, tmp_path, damage):
 def test_predictions_that_do_not_fit_their_record_are_named(made, tmp_path):
     folder = tmp_path / "results" / "sample" / "hardvs" / "base" / "seed0"
     shutil.copytree(made[0], folder)
-    lines = (folder / places.PREDICTIONS).read_text().splitlines()
+    (folder / places.PREDICTIONS).unlink()  # as records of before have it
+    lines = (folder / places.TABLE).read_text().splitlines()
     for content in ("\n".join(lines[:-3]), "", "a,b\n" * 25):
-        (folder / places.PREDICTIONS).write_text(content)
+        (folder / places.TABLE).write_text(content)
         with pytest.raises(ValueError, match="seed0/predictions.csv: "):
             records.load_run(folder)
 
@@ -355,7 +358,7 @@ def test_a_record_of_the_sample_is_never_shown_or_kept_as_real(made, root):
     wrong = root / "runs" / "mine"
     wrong.mkdir(parents=True)
     (wrong / places.RECORD).write_text(json.dumps(record | {"config": config}))
-    (wrong / places.PREDICTIONS).write_text("name\n")
+    (wrong / places.TABLE).write_text("name\n")
     advice = "of sample data, the place for real data; .* leave data_root unset"
     with pytest.raises(ValueError, match=advice):
         runs.keep(wrong)

@@ -94,10 +94,10 @@ class Difference(FromRecords):
             except KeyError:
                 return self.missing(name)
         runs, against = found
-        mean, half, _ = effects.difference(runs, against)
-        points = f"{made.signed(mean)}{made.plus_minus(half)} points"
+        gain = effects.difference(runs, against)
+        points = f"{made.signed(gain.mean)}{made.plus_minus(gain.half)} points"
         origin = runs[0]["data"]["origin"]
-        words = text(f"{points}: {effects.effect(mean, half)}", "from-us", f"of-{origin}")
+        words = text(f"{points}: {gain.effect}", "from-us", f"of-{origin}")
         return [link(made.run_id(names[0]), words)], []
 
 

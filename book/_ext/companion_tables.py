@@ -24,7 +24,9 @@ SIGNS = {  # beside the words of a verdict, so that nothing depends on colour
     "not reproduced": ("✗", "bad"),
     "same direction": ("↗", "good"),
     "opposite": ("↘", "bad"),
-    "no measurable effect": ("≈", "open"),
+    "smaller than": ("≈", "bad"),
+    "cannot tell": ("~", "open"),
+    "the same": ("=", "open"),
     "one seed": ("1", "open"),
     "too few seeds": ("…", "open"),
     "sample only": ("◐", "none"),
@@ -292,7 +294,8 @@ def cells_of(run: dict) -> list[Any]:
     version: Any = [text(f"older: {', '.join(outdated)}", "older")] if outdated else "current"
     files = [
         made.download(ROOT / run["path"] / name, code(name))
-        for name in (places.RECORD, places.PREDICTIONS)
+        for name in (places.RECORD, places.PREDICTIONS, places.TABLE)
+        if (ROOT / run["path"] / name).exists()
     ]
     return [
         str(run["config"]["seed"]),
