@@ -26,8 +26,16 @@ def test_random_vectors_are_the_same_for_a_seed_and_not_trained():
     other = model_of(small(text_source="random", seed=1))
     assert torch.equal(first.text_features, again.text_features)
     assert not torch.equal(first.text_features, other.text_features)
-    assert torch.allclose(first.text_features.norm(dim=1), torch.ones(3))
     assert first.text is None
+
+
+@pytest.mark.parametrize("source", ["random", "learned"])
+def test_vectors_in_place_of_the_text_are_as_long_as_its_features(source):
+    expected = model_of(small(pretrained=True)).text_features.norm(dim=1).mean()
+    model = model_of(small(pretrained=True, text_source=source))
+    lengths = model.encode_text([0, 1, 2]).norm(dim=1)
+    torch.testing.assert_close(lengths.detach(), expected.expand(3))
+    assert expected > 5, "not the unit length that directions have"
 
 
 def test_learned_vectors_are_trained_though_the_text_tower_is_frozen(tmp_path):
@@ -42,9 +50,7 @@ def test_learned_vectors_are_trained_though_the_text_tower_is_frozen(tmp_path):
 def test_features_of_a_file_go_by_the_names(tmp_path):
     model = safe_core.build(of_file(file_of_features(tmp_path)), [[name] for name in NAMES])
     expected = torch.tensor([[1.0, 2, 3, 4, 5]]) + 5 * torch.tensor([[3], [2], [1]])
-    torch.testing.assert_close(
-        model.text_features, torch.nn.functional.normalize(expected, dim=1)
-    )
+    torch.testing.assert_close(model.text_features, torch.nn.functional.normalize(expected, dim=1))
     rgb, event, _ = batch_of(Clips(4), range(4))
     assert model.eval()(rgb, event).shape == (4, 3)
 
