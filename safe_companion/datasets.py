@@ -186,15 +186,29 @@ def _split(
             )
     absent = unseen.held_out(len(names), config.held_out)
     learned = [(name, label) for name, label in left["train"] if label not in absent]
-    val, rest = split_off(learned, config.val_fraction, seed=config.seed, leave=1)
+    kept, val = _shares(learned, config)
     if not val and config.val_fraction > 0 and config.select_on == "val":
         raise ValueError(
             f"{root}: found no recording to hold out for val_fraction={config.val_fraction}, since "
             "each class has one for training; expected two of some class. Add recordings, or set "
             "val_fraction=0 (no epoch is selected, the last one counts)."
         )
-    kept, _ = split_off(rest, config.train_fraction, seed=config.seed, leave=0)
     return kept, val, left["test"]
+
+
+def _shares(listed: Labelled, config: Config) -> tuple[Labelled, Labelled]:
+    """(training, validation) of a training list."""
+    val, rest = split_off(listed, config.val_fraction, seed=config.seed, leave=1)
+    kept, _ = split_off(rest, config.train_fraction, seed=config.seed, leave=0)
+    return kept, val
+
+
+def sample_training_size(config: Config) -> int:
+    """Recordings that a training on the generated sample uses; the sample need not be there."""
+    labels = range(len(class_names(config.dataset, None)))
+    listed = [("", label) for label in labels for _ in range(config.sample_train_per_class)]
+    kept, _ = _shares(listed, config)
+    return len(kept)
 
 
 def _check_has_sample(dataset: str) -> None:

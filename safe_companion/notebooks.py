@@ -101,7 +101,7 @@ def open_study(
     names: {row: name on the page}, where only some rows are shown; default: all, as they are named.
     """
     plots.style()
-    rows = studies(dataset, safe_core.origin_of(data_root))[name]
+    rows = studies(dataset, safe_core.origin_of(data_root), preset)[name]
     if names is not None:
         rows = {shown: rows[row] for row, shown in names.items()}
     found = study(

@@ -6,6 +6,7 @@ from typing import Any
 import pandas as pd
 
 from safe_companion import ROOT
+from safe_core import Config
 
 
 def claims() -> pd.DataFrame:
@@ -38,6 +39,15 @@ def deviations() -> pd.DataFrame:
     except (ValueError, KeyError) as cause:
         raise _damaged("deviations.csv", cause) from cause
     return table
+
+
+def recordings(config: Config) -> tuple[float, float, float]:
+    """(train, val, test) of the data set as the paper's Table 1 counts it."""
+    listed, test = (
+        float(claims().value[f"t1-{config.dataset}-{split}_samples"]) for split in ("train", "test")
+    )
+    val = listed * config.val_fraction
+    return (listed - val) * config.train_fraction, val, test
 
 
 def _fields(text: str) -> Any:

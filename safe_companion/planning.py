@@ -91,17 +91,10 @@ def count(config: Config) -> Clip:
 def operations(config: Config, train: float, val: float, test: float) -> float:
     """Of a whole run: every epoch trains and chooses, the last word is the test's."""
     clip = count(config)
-    return config.epochs * (train * clip.training + val * clip.testing) + test * clip.testing
-
-
-def recordings(config: Config) -> tuple[float, float, float]:
-    """(train, val, test) of the data set as the paper's Table 1 counts it."""
-    listed, test = (
-        float(paper.claims().value[f"t1-{config.dataset}-{split}_samples"])
-        for split in ("train", "test")
-    )
-    val = listed * config.val_fraction
-    return (listed - val) * config.train_fraction, val, test
+    epochs: float = config.epochs
+    if config.steps:
+        epochs = config.steps / (train // config.batch_size)
+    return epochs * (train * clip.training + val * clip.testing) + test * clip.testing
 
 
 # ------------------------------------------------------------------------------- speed
@@ -148,7 +141,7 @@ def runs_of(dataset: str, seeds: int, more_seeds: int) -> dict[str, dict[str, Co
 
 def hours(runs: Iterable[Config], tflops: float) -> float:
     """Of runs at a speed of so many TFLOP/s, all cards together."""
-    return sum(operations(run, *recordings(run)) for run in runs) / (tflops * 1e12) / 3600
+    return sum(operations(run, *paper.recordings(run)) for run in runs) / (tflops * 1e12) / 3600
 
 
 def plan(
@@ -176,7 +169,7 @@ def plan(
     found = [] if utilisation is not None or gpu not in CARDS else measured(gpu)
     speed = sum(found) / len(found) if found else top * (utilisation or UTILISATION)
     clip = count(base)
-    train, val, test = recordings(base)
+    train, val, test = paper.recordings(base)
     used = (
         f"{speed:.0f} TFLOP/s a card, measured in {len(found)} recorded runs"
         if found

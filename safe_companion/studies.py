@@ -43,12 +43,14 @@ def swept(name: str) -> list[str]:
 # ---------------------------------------------------------------- the studies
 
 
-def studies(dataset: str, origin: str) -> dict[str, Rows]:
+def studies(dataset: str, origin: str, preset: str | None = None) -> dict[str, Rows]:
     """{study: {row: configuration fields}}: the paper's tables by its claims, and what goes beyond.
 
     A study has the first word of its notebook's name. Tables 4 to 6 are the paper's for PokerEvent;
-    for another data set their rows are the same with that data set's sentences.
+    for another data set their rows are the same with that data set's sentences. preset: to which
+    the fields belong; None: that of the data. Rows of fewer recordings have its optimiser steps.
     """
+    whole = safe_core.configure(preset, dataset=dataset, data_root=_no_place(origin))
     template: dict = {}
     rewritten = {"prompt_file": f"book/prompts/{dataset}.json"}
     full = {"event_windows": "afe"} | rewritten
@@ -70,8 +72,9 @@ def studies(dataset: str, origin: str) -> dict[str, Rows]:
     }
     found["modalities"] = _modalities()
     found["dataset_size"] = {"100 %": {}} | {
-        f"{percent} %": {"train_fraction": percent / 100} for percent in (50, 25, 10, 5)
+        f"{percent} %": _part(percent / 100, whole) for percent in (50, 25, 10, 5)
     }
+    found["text"] = _text(whole)
     found["backbones"] = _backbones()
     found["prompts"] = {"template": template, "template and three rewrites": rewritten} | {
         f"rewrite {i} alone": {"prompt_file": f"book/prompts/{dataset}_rewrite{i}.json"}
@@ -135,6 +138,47 @@ def _modalities() -> Rows:
     return with_text | without_text
 
 
+PER_CLASS = (16, 4)  # recordings of a class in the study of the text, beside all of them
+
+
+def _text(whole: safe_core.Config) -> Rows:
+    """What stands in for the text, with every recording and with few of each class.
+
+    On real data, whose classes differ in size, so many a class on average.
+    """
+    sources: Rows = {
+        "text": {},
+        "reworded": {"prompt_file": f"book/prompts/{whole.dataset}_rewrite1.json"},
+        "sentences of other classes": {"prompt_file": f"book/prompts/{whole.dataset}_other.json"},
+        "random vectors": {"text_source": "random"},
+        "learned vectors": {"text_source": "learned"},
+        "no text": {"use_text": False},
+    }
+    classes = len(datasets.class_names(whole.dataset, whole.data_root))
+    rows = {f"{name}, all": fields for name, fields in sources.items()}
+    for count in PER_CLASS:
+        part = _part(round(count * classes / _training_size(whole), 4), whole)
+        rows |= {f"{name}, {count} a class": fields | part for name, fields in sources.items()}
+    return rows
+
+
+def _part(fraction: float, whole: safe_core.Config) -> dict:
+    """Fields of a row that trains on a share of the recordings, in as many steps as on all."""
+    return {"train_fraction": fraction, "steps": whole.steps_for(_training_size(whole))}
+
+
+def _training_size(config: safe_core.Config) -> int:
+    """Recordings that a training uses: of a sample exactly, of real data by the paper's Table 1."""
+    if config.origin == "sample":
+        return datasets.sample_training_size(config)
+    return round(paper.recordings(config)[0])
+
+
+def _no_place(origin: str) -> str | None:
+    """A data_root for configurations of this origin whose recordings nobody reads."""
+    return None if origin == "sample" else "-"
+
+
 def _backbones() -> Rows:
     towers: Rows = {
         "CLIP": {},
@@ -160,7 +204,7 @@ def _backbones() -> Rows:
 
 def records(fields: dict, *, dataset: str, origin: str) -> list[dict]:
     """The committed runs of a configuration, by seed. origin: "sample" or "real"."""
-    data_root = None if origin == "sample" else "-"  # no part of a record's place
+    data_root = _no_place(origin)  # no part of a record's place
     config = safe_core.configure(dataset=dataset, data_root=data_root, **fields)
     return [load_run(folder) for folder in seeds_of(config)]
 

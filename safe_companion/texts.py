@@ -30,23 +30,26 @@ class ContextTower(safe_core.TextTower):
 
 
 class GivenVectors(nn.Module):
-    """A vector for each sentence, of unit length, in place of what CLIP says of it.
+    """A vector for each sentence in place of what CLIP says of it.
 
     `forward(which)` -> [len(which), width]. "random": the same in every run of a seed, never
-    trained. "learned": so at first, then trained, whatever freeze_text says. "file": see
-    `read_features`; never trained.
+    trained, as long as CLIP's features of these sentences are on average. "learned": so at first,
+    then trained, whatever freeze_text says. "file": of unit length, see `read_features`; never
+    trained.
     """
 
     def __init__(self, config: Config, clip: Any, tokenizer: Callable, sentences: list[str]):
         super().__init__()
         if config.text_source == "file":
             vectors = read_features(config.text_file, sentences)
+            length = torch.ones(())
         else:
+            text = safe_core.TextTower(config, clip, tokenizer, sentences)
+            with torch.no_grad():  # a shorter vector would count less beside what is added to it
+                length = text(list(range(len(sentences)))).norm(dim=1).mean()
             generator = torch.Generator().manual_seed(config.seed)
-            vectors = torch.randn(
-                len(sentences), clip.text_projection.shape[1], generator=generator
-            )
-        vectors = nn.functional.normalize(vectors, dim=1)
+            vectors = torch.randn(len(sentences), text.width, generator=generator)
+        vectors = length * nn.functional.normalize(vectors, dim=1)
         self.vectors = nn.Parameter(vectors, requires_grad=config.text_source == "learned")
         self.width = vectors.shape[1]
 

@@ -248,6 +248,16 @@ def test_a_study_is_opened_by_its_name(shown, monkeypatch):
     assert page.effects.equals(effects.effect_table(page.found, baseline="template"))
 
 
+def test_the_steps_of_smaller_training_sets_are_those_of_the_preset_at_hand(shown, monkeypatch):
+    monkeypatch.setattr(notebooks, "study", lambda rows, **_: {row: [] for row in rows})
+
+    def steps(preset):
+        page = notebooks.open_study("dataset_size", dataset="pokerevent", preset=preset)
+        return page.rows["5 %"]["steps"]
+
+    assert steps(None) == steps("sample") == 4 * 34 and steps("paper") == 50 * 69
+
+
 def test_parameters_are_counted_by_part():
     table = notebooks.parameter_counts(opened([[], []]))
     cells, heads = read(table.data)

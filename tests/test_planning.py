@@ -9,7 +9,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 import safe_core
 from safe_companion import __main__ as commands
-from safe_companion import planning
+from safe_companion import paper, planning
 from safe_companion.planning import Clip
 
 
@@ -66,12 +66,18 @@ def test_frozen_towers_and_fewer_inputs_take_less():
 
 def test_the_hours_of_a_run_are_its_clips_times_their_operations_by_the_speed(counted):
     config = safe_core.configure(dataset="pokerevent", data_root="/", epochs=2)
-    train, val, test = planning.recordings(config)
+    train, val, test = paper.recordings(config)
     assert (train, val, test) == pytest.approx((0.9 * 16216, 0.1 * 16216, 8199))
     work = 2 * (train * 3e12 + val * 1e12) + test * 1e12
     assert planning.hours([config, config], 100) == pytest.approx(2 * work / 100e12 / 3600)
     half = safe_core.configure(dataset="pokerevent", data_root="/", train_fraction=0.5)
-    assert planning.recordings(half) == pytest.approx((train / 2, val, test))
+    assert paper.recordings(half) == pytest.approx((train / 2, val, test))
+    steps = round(train) // 16 * 2
+    as_many = safe_core.configure(
+        dataset="pokerevent", data_root="/", train_fraction=0.5, steps=steps
+    )
+    more_often = work + 2 * val * 1e12  # an epoch of half the clips ends twice as often
+    assert planning.hours([as_many], 100) == pytest.approx(more_often / 100e12 / 3600, rel=1e-3)
 
 
 def test_a_plan_counts_runs_once_and_says_what_it_assumes(counted):

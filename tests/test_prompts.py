@@ -1,11 +1,14 @@
 """Which sentences describe each class: templates, names that repeat, files and their damage."""
 
 import json
+import re
 import zlib
 
 import pytest
+import torch
 
-from safe_companion import prompts
+import safe_core
+from safe_companion import models, prompts, sample  # noqa: F401  (all that can be built)
 from safe_companion.datasets import class_names
 from safe_core import Config
 
@@ -144,3 +147,36 @@ def test_any_damage_to_a_prompt_file_is_a_named_error_or_no_damage(tmp_path):
 
 def test_every_place_for_the_name_is_filled():
     assert sentences(["cat"], prompt="{}, a {}") == [["cat, a cat"]]
+
+
+# ------------------------------------------------------------------------------- shipped files
+
+
+def words_of(text):
+    return f" {' '.join(re.findall(r'[a-z0-9]+', text.casefold()))} "
+
+
+@pytest.mark.parametrize("dataset", ["hardvs", "pokerevent"])
+def test_the_sentences_of_other_classes_name_none_of_either_data_set(dataset):
+    names = class_names(dataset, "nowhere")
+    others = sentences(names, dataset=dataset, prompt_file=f"book/prompts/{dataset}_other.json")
+    assert [len(entry) for entry in others] == [1] * len(names)
+    flat = [sentence for (sentence,) in others]
+    assert len(set(flat)) == len(names)
+    ranks = {"ace", "jack", "queen", "king", "spades", "hearts", "clubs", "card"}
+    known = {name for other in sample.CLASSES for name in class_names(other, "nowhere")}
+    known = {words_of(name.rstrip("0123456789 ") or name) for name in known} - {words_of("A")}
+    for sentence in flat:
+        found = words_of(sentence)
+        assert not any(name in found for name in known), sentence
+        assert not ranks & set(found.split()), sentence
+
+
+@pytest.mark.parametrize("dataset", sample.CLASSES)
+def test_the_samples_clip_tells_the_sentences_of_other_classes_apart(dataset):
+    """It reads every word that it does not know alike."""
+    names = class_names(dataset, None)
+    config = safe_core.configure(dataset=dataset, prompt_file=f"book/prompts/{dataset}_other.json")
+    features = safe_core.build(config, prompts.prompt_sentences(names, config)).text_features
+    apart = torch.pdist(features).min() / features.norm(dim=1).mean()
+    assert apart > 0.05

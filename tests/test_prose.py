@@ -14,7 +14,7 @@ from pybtex.database import parse_file
 from snakemake.cli import get_argument_parser
 
 import safe_core
-from safe_companion import datasets, paper, prompts, studies
+from safe_companion import datasets, paper, prompts, records, studies
 from safe_companion.__main__ import COMMANDS
 
 PAGES = sorted((ROOT / "book").glob("*.md"))
@@ -217,3 +217,50 @@ def test_parameter_counts_of_the_annotated_model_are_those_that_it_has(column, p
         assert written[name].strip("*") == f"{count:,}", name
     if preset == "sample":
         assert model.text is None and written["text tower"] == "run once, then dropped"
+
+
+# ------------------------------------------------------------------------- words about numbers
+def size_of(tower, preset):
+    config = safe_core.configure(preset, dataset="pokerevent", pretrained=False)
+    clip, _ = safe_core.build_clip(config)
+    return sum(p.numel() for p in getattr(clip, tower).parameters())
+
+
+@pytest.mark.parametrize("name", ["table2_pokerevent", "table3_hardvs"])
+def test_the_samples_vision_tower_is_as_small_as_the_pages_say(name):
+    intro = nbformat.read(ROOT / "notebooks" / f"{name}.ipynb", 4).cells[0].source
+    words = "CLIP whose vision tower has less than a hundredth of the parameters"
+    assert words in " ".join(intro.split())
+    assert size_of("visual", "sample") < size_of("visual", "paper") / 100
+
+
+def committed(name):
+    """The runs of a folder of results/, without their predictions."""
+    files = sorted((ROOT / "results" / name).glob("seed*/record.json"))
+    return [records.read_json(file) for file in files]
+
+
+def test_the_released_codes_choices_together_are_said_to_be_undertrained_where_they_are():
+    page = " ".join((ROOT / "book" / "limits.md").read_text().split())
+    assert "**not trained to convergence**: its training loss still is about twice" in page
+    losses = [
+        sum(run["history"][-1]["train_loss"] for run in runs) / len(runs)
+        for runs in (committed("sample/hardvs/as_released"), committed("sample/hardvs/base"))
+    ]
+    assert 1.7 < losses[0] / losses[1] < 2.4
+
+
+def test_the_attention_is_as_even_as_the_pages_say():
+    """The committed page's table: evenness of the trained model, and of one never trained."""
+    cells = nbformat.read(ROOT / "notebooks" / "attention.ipynb", 4).cells
+    outputs = [output.get("data", {}) for cell in cells for output in cell.get("outputs", [])]
+    (table,) = [o["text/html"] for o in outputs if "evenness" in o.get("text/html", "")]
+    row = re.search(r"evenness \[%\]</th>(.*?)</tr>", table, re.DOTALL).group(1)
+    even = [float(number) for number in re.findall(r">\s*(\d+)\s*</td>", row)]
+    assert len(even) == 4 and min(even) >= 97
+    for page, words in {
+        "intro": "spreads its weights almost evenly",
+        "safe": "spreads them almost evenly",
+        "text_is_a_set": "spreads the weights of a class almost evenly",
+    }.items():
+        assert words in " ".join((ROOT / "book" / f"{page}.md").read_text().split()), page

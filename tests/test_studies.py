@@ -3,6 +3,7 @@
 import csv
 import dataclasses
 import json
+from collections import Counter
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -13,7 +14,7 @@ from made_runs import made_run, write_record
 from recipes import random_events, save_npz
 
 import safe_core
-from safe_companion import paper, places, records, released, runs, studies
+from safe_companion import datasets, paper, places, records, released, runs, studies
 from safe_core import configure
 
 POKER = "book/prompts/pokerevent.json"
@@ -40,10 +41,10 @@ def test_the_table_names_every_study_once_and_the_notebook_that_shows_it():
 
 
 def test_a_sweep_runs_on_a_sample_what_the_table_says():
-    of_hardvs = ["table3", "fig4", "modalities", "paper_vs_code", "unseen", "pretraining"]
+    of_hardvs = ["table3", "fig4", "modalities", "text", "paper_vs_code", "unseen", "pretraining"]
     assert studies.SWEPT["hardvs"] == of_hardvs
     assert studies.SWEPT["conjunctions"] == ["conjunctions"]
-    assert len(studies.SWEPT["pokerevent"]) == 13 and "table3" not in studies.SWEPT["pokerevent"]
+    assert len(studies.SWEPT["pokerevent"]) == 14 and "table3" not in studies.SWEPT["pokerevent"]
     assert studies.swept("fig4") == ["hardvs", "pokerevent"]
     assert studies.swept("table4") == ["pokerevent"] and studies.swept("table9") == []
 
@@ -123,10 +124,10 @@ def test_what_goes_beyond_the_paper_has_these_rows():
     }
     assert found["dataset_size"] == {
         "100 %": {},
-        "50 %": {"train_fraction": 0.5},
-        "25 %": {"train_fraction": 0.25},
-        "10 %": {"train_fraction": 0.1},
-        "5 %": {"train_fraction": 0.05},
+        "50 %": {"train_fraction": 0.5, "steps": 136},
+        "25 %": {"train_fraction": 0.25, "steps": 136},
+        "10 %": {"train_fraction": 0.1, "steps": 136},
+        "5 %": {"train_fraction": 0.05, "steps": 136},
     }
     assert found["backbones"] == {
         "CLIP, fine-tuned": {},
@@ -147,7 +148,62 @@ def test_what_goes_beyond_the_paper_has_these_rows():
     }
 
 
+TEXTS = {
+    "text": {},
+    "reworded": {"prompt_file": "book/prompts/hardvs_rewrite1.json"},
+    "sentences of other classes": {"prompt_file": "book/prompts/hardvs_other.json"},
+    "random vectors": {"text_source": "random"},
+    "learned vectors": {"text_source": "learned"},
+    "no text": {"use_text": False},
+}
+
+
+def test_what_stands_in_for_the_text_is_tried_on_few_and_on_all_recordings():
+    rows = studies.studies("hardvs", "sample")["text"]
+    expected = {f"{name}, all": fields for name, fields in TEXTS.items()}
+    for count, fraction in ((16, 0.3721), (4, 0.093)):
+        part = {"train_fraction": fraction, "steps": 128}
+        expected |= {f"{name}, {count} a class": fields | part for name, fields in TEXTS.items()}
+    assert rows == expected
+
+
+@pytest.mark.parametrize("dataset", studies.SWEPT)
+@pytest.mark.parametrize("seed", [0, 1])
+def test_rows_of_few_recordings_have_so_many_of_each_class_and_the_steps_of_all(dataset, seed):
+    asked = {"dataset": dataset, "seed": seed}
+    base = configure(**asked)
+    found = {}
+    for row, fields in studies.studies(dataset, "sample")["text"].items():
+        if row.startswith("no text"):
+            config = configure(**asked, **fields)
+            train = datasets.open_dataset(config).train
+            assert len(train) == datasets.sample_training_size(config)
+            steps = base.epochs * (datasets.sample_training_size(base) // base.batch_size)
+            assert config.steps_for(len(train)) == steps
+            found[row] = set(Counter(train.labels.tolist()).values())
+    assert found == {"no text, all": {43}, "no text, 16 a class": {16}, "no text, 4 a class": {4}}
+
+
+def test_the_steps_of_a_part_are_those_of_the_whole_on_other_data_and_in_other_presets():
+    def steps(*asked):
+        return studies.studies(*asked)["dataset_size"]["5 %"]["steps"]
+
+    assert steps("pokerevent", "real") == 50 * (round(0.9 * 16216) // 16)
+    assert steps("pokerevent", "sample", "paper") == 50 * (26 * 43 // 16)
+
+
+def test_steps_that_a_preset_gives_are_those_of_every_part(monkeypatch):
+    preset = safe_core.PRESETS["sample"] | {"steps": 77, "val_fraction": 0.0}
+    monkeypatch.setitem(safe_core.PRESETS, "sample", preset)
+    rows = studies.studies("pokerevent", "sample")
+    assert rows["dataset_size"]["5 %"] == {"train_fraction": 0.05, "steps": 77}
+    assert rows["text"]["text, 4 a class"] == {"train_fraction": 0.0833, "steps": 77}
+    few = configure(dataset="pokerevent", **rows["text"]["text, 4 a class"])
+    assert datasets.sample_training_size(few) == 4 * 26
+
+
 BASELINES = {
+    "text": "text, all",
     "table4": "all components",
     "fig4": "template",
     "ablation_no_text": "with text",

@@ -26,8 +26,16 @@ def test_random_vectors_are_the_same_for_a_seed_and_not_trained():
     other = model_of(small(text_source="random", seed=1))
     assert torch.equal(first.text_features, again.text_features)
     assert not torch.equal(first.text_features, other.text_features)
-    assert torch.allclose(first.text_features.norm(dim=1), torch.ones(3))
     assert first.text is None
+
+
+@pytest.mark.parametrize("source", ["random", "learned"])
+def test_vectors_in_place_of_the_text_are_as_long_as_its_features(source):
+    expected = model_of(small(pretrained=True)).text_features.norm(dim=1).mean()
+    model = model_of(small(pretrained=True, text_source=source))
+    lengths = model.encode_text([0, 1, 2]).norm(dim=1)
+    torch.testing.assert_close(lengths.detach(), expected.expand(3))
+    assert expected > 5, "not the unit length that directions have"
 
 
 def test_learned_vectors_are_trained_though_the_text_tower_is_frozen(tmp_path):
