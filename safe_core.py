@@ -69,6 +69,7 @@ class Config:
     stored_event_images: bool = False  # those beside the recordings, instead of their events
     repair_events: bool = False  # sort what jumps back in time, drop what is outside the sensor
     augment: Literal["clip", "frame", "none"] = "clip"  # one draw a clip, or an image (released)
+    modality_dropout: Share = 0.0  # share of training clips that lose one of both modalities
     frame_draw: Literal["aligned", "independent"] = "aligned"  # independent: released
     test_frames: Literal["even", "random"] = "even"  # random: drawn as in training (released)
     train_fraction: Share = 1.0  # share of the training list that is used
@@ -296,8 +297,7 @@ class Fusion(nn.Module):
     """The paper's feature enhancement and classifier (Sec. 3.3, Fig. 2).
 
     Visual tokens {"rgb": [B, F, K, D], "event": [B, F, K, D]} and text tokens [L, D] or None ->
-    logits [B, L]. Open, our choices: weights per branch, pre-norm and residuals in all attentions,
-    a few learned tokens to classify from.
+    logits [B, L]. Open, our choices: weights per branch, pre-norm, residuals, learned readout.
     """
 
     projects_tokens = False  # whether visual tokens go through CLIP's projection
@@ -374,13 +374,15 @@ class SAFE(nn.Module):
     space") and training draws one per step. A frozen text tower runs once, here, and is dropped.
     """
 
+    build_clip = staticmethod(build_clip)  # models of safe_companion/variants.py keep more of CLIP
+
     def __init__(self, config: Config, sentences: list[list[str]]):
         super().__init__()
         fusion = FUSIONS[config.fusion, config.joint_block, config.value_from_key]
         self.config = config
         self.about: dict[str, Any] = {}  # what was saved beside a loaded model
         needs_clip = config.vision_tower == "clip" or config.use_text
-        clip, tokenizer = build_clip(config) if needs_clip else (None, open_clip.tokenize)
+        clip, tokenizer = self.build_clip(config) if needs_clip else (None, open_clip.tokenize)
         self.vision = TOWERS[config.vision_tower](config, clip, project=fusion.projects_tokens)
         with torch.no_grad():
             blank = torch.zeros(1, 3, config.image_size, config.image_size)
@@ -562,8 +564,7 @@ def make_optimizer(model: nn.Module, config: Config) -> AdamW:
         group |= {"weight_decay": config.weight_decay if decayed else 0.0, "params": []}
         if p.requires_grad:
             groups.setdefault((tower, decayed), group)["params"].append(p)
-    is_cuda = next(model.parameters()).is_cuda
-    return AdamW(groups.values(), lr=config.learning_rate, fused=is_cuda)
+    return AdamW(groups.values(), config.learning_rate, fused=next(model.parameters()).is_cuda)
 
 
 def learning_rate(step: int, steps: int, config: Config) -> float:
@@ -594,8 +595,7 @@ def fit(
     The data sets also have `set_epoch` and `labels` int64 [n]. Writes last.pt (the whole state,
     every epoch) and best.safetensors; with resume=True an interrupted run goes on exactly as it
     would have; without, FileExistsError. on_step(step from 1, all steps, those of an epoch, loss).
-    about: what checkpoints say, JSON: "class_names", and "identity", which a resumed run must share
-    (default: all fields).
+    about: JSON for checkpoints: "class_names"; "identity" (all fields), which a resumed run shares.
     Returns history, best_epoch, test, log_probs [n, L], trained_parameters.
     """
     device, rank, size = here()
