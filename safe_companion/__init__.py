@@ -11,13 +11,14 @@ Each module answers one question, which its first line asks. Imports point down 
     planning                      how long tables take on given cards
     studies                       several runs: rows, seeds, sweeps
     effects, paper                differences and their intervals; the tables of book/
-    packing                       data sets as packs
+    packing, robustness           data sets as packs; a model when cameras fail
     prediction, converting        a trained model asked; recordings written as npz
     runs                          one training, and what is kept of it
     records                       what is known of a run
-    places                        names of runs, and where they lie
+    places, naming                names of runs, where they lie; classes that a model can answer
     models                        all models that can be built
     released, datasets            the model of the authors' code; data sets and their splits
+    corruptions, levels           clips when a camera fails; the sample at fixed light and speed
     checks, plausibility          recordings that cannot be used; what looks wrong in a data set
     processes                     a process among others: its GPU, its group
     prompts, lists, clips         sentences; list files; a recording -> what the model sees
@@ -28,6 +29,7 @@ Each module answers one question, which its first line asks. Imports point down 
     events                        event streams -> event images and windows
     flags, behaviour              a configuration as words of a command line; versions of behaviour
     locks, logs, how_far          who works in a folder; how a run goes; bars
+    variants, calibration         heads that read names; what probabilities are worth
     texts                         what can stand in for the text
     towers                        other vision towers, and the small networks of weights/
     safe_core                     the model and its trainer
