@@ -49,6 +49,30 @@ def evaluate(options: argparse.Namespace) -> None:
         dist.destroy_process_group()
 
 
+# ------------------------------------------------------------------------------- robustness
+def robustness_options(parser: argparse.ArgumentParser) -> None:
+    from typing import get_args
+
+    from safe_companion import flags, prediction, robustness
+
+    checkpoint_option(parser)
+    parser.add_argument("--out-dir", type=Path, help="default: beside the checkpoint")
+    parser.add_argument(
+        "--on",
+        choices=get_args(robustness.On),
+        help="its test clips corrupted, or the sample at fixed light, speed and noise; default: "
+        "both on the sample, else corruptions",
+    )
+    flags.add_options(parser, prediction.OPTIONS, default="as trained")
+
+
+def robustness(options: argparse.Namespace) -> None:
+    from safe_companion import robustness
+
+    found, file = robustness.measure(**vars(options))
+    print(f"{robustness.summary(found)}\nin {file}")
+
+
 # ------------------------------------------------------------------------------- predict
 def predict_options(parser: argparse.ArgumentParser) -> None:
     from safe_companion import flags

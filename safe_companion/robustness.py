@@ -18,6 +18,7 @@ import safe_core
 from safe_companion import behaviour, calibration, datasets, how_far, prediction, records
 from safe_companion.corruptions import CORRUPTIONS, Corrupted
 from safe_companion.levels import AXES, AtLevel
+from safe_companion.recordings import RecordingError
 from safe_core import Config
 
 FILE = "robustness.json"
@@ -62,13 +63,22 @@ def line(log_probs: torch.Tensor, labels: torch.Tensor, clean: np.ndarray | None
 
 
 def table(model: Any, config: Config, clips: Any, on: On) -> list[dict[str, Any]]:
-    """The lines of all tests of a model on its test clips, or on the sample at fixed levels."""
+    """The lines of all tests of a model on its test clips, or on the sample at fixed levels.
+
+    One of which the recordings do not hold enough has the reason in "left_out", and no figures.
+    """
     planned = list(tests(config, clips, on))
     lines = []
     clean = None
     for what, level, unit, changed in how_far.bar(planned, desc=on, unit="test"):
-        log_probs = safe_core.predict(model, changed, config)
         known = {"on": on, "what": what, "level": level, "unit": unit}
+        try:
+            log_probs = safe_core.predict(model, changed, config)
+        except RecordingError as error:  # too few frames for a delay, or stored event images only
+            if what == CLEAN:
+                raise
+            lines.append(known | {"left_out": str(error).strip().splitlines()[-1]})
+            continue
         lines.append(known | line(log_probs, changed.labels, clean))
         if what == CLEAN:
             clean = (log_probs.argmax(dim=1) == changed.labels).numpy().astype(float)
@@ -136,4 +146,7 @@ def summary(found: dict[str, Any]) -> str:
     shown = ["what", "level", "unit", "recordings", "top1", "low", "high", "difference", "half"]
     shown = [name for name in [*shown, "confidence", "calibration_error"] if name in lines]
     lines["level"] = [f"{level:g}" for level in lines.level]
-    return lines[shown].to_string(float_format="{:.1f}".format, na_rep="", index=False)
+    text = lines[shown].to_string(float_format="{:.1f}".format, na_rep="", index=False)
+    out = lines[lines.left_out.notna()] if "left_out" in lines else lines[:0]
+    reasons = [f"left out: {row.what} {row.level}: {row.left_out}" for row in out.itertuples()]
+    return "\n".join([text, *reasons])
