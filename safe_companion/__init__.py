@@ -6,12 +6,14 @@ Each module answers one question, which its first line asks. Imports point down 
     commands, model_commands      what they do: with runs and data; with models and recordings
     notebooks, execution          what notebooks show; how they are executed
     study_plots, recording_plots  pictures of studies; of one recording and its answers
+    robustness_plots, findings    pictures of what a model can be relied on; findings in a sentence
     plots                         pictures of clips and runs
     claims                        the paper's numbers beside ours, and the verdicts
     planning                      how long tables take on given cards
     studies                       several runs: rows, seeds, sweeps
     effects, paper                differences and their intervals; the tables of book/
-    packing, robustness           data sets as packs; a model when cameras fail
+    packing                       data sets as packs
+    robustness, temperatures      a model when cameras fail; at which temperature it is honest
     prediction, converting        a trained model asked; recordings written as npz
     runs                          one training, and what is kept of it
     records                       what is known of a run

@@ -70,6 +70,11 @@ def calibration_error(
     return CalibrationError(found, corrected, float(ends.min()), float(ends.max()))
 
 
+def confidence(log_probs: np.ndarray) -> np.ndarray:
+    """The probability of each answer [n], of log-probabilities [n, L]."""
+    return np.exp(np.asarray(log_probs, float).max(axis=1))
+
+
 def reliability(confidence: Values, correct: Values, *, bins: int = BINS) -> pd.DataFrame:
     """One line per bin with recordings: their number, mean confidence and accuracy in percent.
 

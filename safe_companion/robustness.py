@@ -15,13 +15,14 @@ import torch
 from scipy import stats
 
 import safe_core
-from safe_companion import behaviour, calibration, datasets, how_far, prediction, records
+from safe_companion import ROOT, behaviour, calibration, datasets, how_far, prediction, records
 from safe_companion.corruptions import CORRUPTIONS, Corrupted
 from safe_companion.levels import AXES, AtLevel
 from safe_companion.recordings import RecordingError
 from safe_core import Config
 
 FILE = "robustness.json"
+FIGURES = ("top1", "low", "high", "difference", "half", "confidence", "calibration_error")
 CLEAN = "nothing"  # what is wrong with the clips as they are
 On = Literal["corruptions", "levels"]
 
@@ -140,11 +141,33 @@ def read(folder: Path) -> pd.DataFrame | None:
         raise ValueError(f"{file}: found no table of tests ({error!r}); make it anew") from error
 
 
+def of_run(run: dict, *, rerun: bool = False) -> pd.DataFrame | None:
+    """The lines of a run, beside its record; None if it was not tested.
+
+    rerun: it is tested, if its weights are there.
+    """
+    folder = ROOT / run["path"]
+    found = read(folder)
+    weights = records.checkpoint(run)
+    if found is None and rerun and weights is not None:
+        measure(weights, out_dir=folder)
+        found = read(folder)
+    return found
+
+
+def over_seeds(tables: list[pd.DataFrame]) -> pd.DataFrame:
+    """The lines of runs of several seeds in one: means, and how many seeds there are."""
+    keys = ["on", "what", "level", "unit"]
+    together = pd.concat(tables).groupby(keys, sort=False)
+    figures = [name for name in FIGURES if name in tables[0]]
+    return together[figures].mean().assign(seeds=together.size()).reset_index()
+
+
 def summary(found: dict[str, Any]) -> str:
     """The lines as a table for people."""
     lines = pd.DataFrame(found["lines"])
-    shown = ["what", "level", "unit", "recordings", "top1", "low", "high", "difference", "half"]
-    shown = [name for name in [*shown, "confidence", "calibration_error"] if name in lines]
+    shown = ["what", "level", "unit", "recordings", *FIGURES]
+    shown = [name for name in shown if name in lines]
     lines["level"] = [f"{level:g}" for level in lines.level]
     text = lines[shown].to_string(float_format="{:.1f}".format, na_rep="", index=False)
     out = lines[lines.left_out.notna()] if "left_out" in lines else lines[:0]

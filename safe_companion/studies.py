@@ -69,6 +69,7 @@ def studies(dataset: str, origin: str) -> dict[str, Rows]:
         "without cross-attention": full | {"use_cross_attention": False},
     }
     found["modalities"] = _modalities()
+    found["variants"] = _variants()
     found["dataset_size"] = {"100 %": {}} | {
         f"{percent} %": {"train_fraction": percent / 100} for percent in (50, 25, 10, 5)
     }
@@ -129,6 +130,16 @@ def _modalities() -> Rows:
         f"{name}, without text": {"use_text": False} | fields for name, fields in inputs.items()
     }
     return with_text | without_text
+
+
+def _variants() -> Rows:
+    return {
+        "the paper's model": {},
+        "a head that reads names": {"classifier": "text"},
+        "cosines, no fusion": {"model": "cosines", "classifier": "text"},
+        "branches trained, too": {"model": "safe-branches"},
+        "modality dropout": {"modality_dropout": 0.3},
+    }
 
 
 def _backbones() -> Rows:
