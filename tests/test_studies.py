@@ -40,8 +40,8 @@ def test_the_table_names_every_study_once_and_the_notebook_that_shows_it():
 
 
 def test_a_sweep_runs_on_a_sample_what_the_table_says():
-    assert studies.SWEPT["hardvs"] == ["table3", "fig4", "modalities", "paper_vs_code"]
-    assert len(studies.SWEPT["pokerevent"]) == 13 and "table3" not in studies.SWEPT["pokerevent"]
+    assert studies.SWEPT["hardvs"] == ["table3", "fig4", "modalities", "variants", "paper_vs_code"]
+    assert len(studies.SWEPT["pokerevent"]) == 14 and "table3" not in studies.SWEPT["pokerevent"]
     assert studies.swept("fig4") == ["hardvs", "pokerevent"]
     assert studies.swept("table4") == ["pokerevent"] and studies.swept("table9") == []
 
@@ -110,6 +110,13 @@ def test_what_goes_beyond_the_paper_has_these_rows():
     assert found["ablation_no_cross_attention"] == {
         "with cross-attention": FULL,
         "without cross-attention": FULL | {"use_cross_attention": False},
+    }
+    assert found["variants"] == {
+        "the paper's model": {},
+        "a head that reads names": {"classifier": "text"},
+        "cosines, no fusion": {"model": "cosines", "classifier": "text"},
+        "branches trained, too": {"model": "safe-branches"},
+        "modality dropout": {"modality_dropout": 0.3},
     }
     assert found["modalities"] == {
         "RGB and events, with text": {},
