@@ -69,6 +69,7 @@ class Config:
     stored_event_images: bool = False  # those beside the recordings, instead of their events
     repair_events: bool = False  # sort what jumps back in time, drop what is outside the sensor
     augment: Literal["clip", "frame", "none"] = "clip"  # one draw a clip, or an image (released)
+    modality_dropout: Share = 0.0  # share of training clips that lose one of both modalities
     frame_draw: Literal["aligned", "independent"] = "aligned"  # independent: released
     test_frames: Literal["even", "random"] = "even"  # random: drawn as in training (released)
     train_fraction: Share = 1.0  # share of the training list that is used
@@ -95,10 +96,9 @@ class Config:
     normalisation: Literal["tower", "half"] = "tower"  # half: 0.5, 0.5 (released)
     freeze_vision: bool = False
     freeze_text: bool = False
-    # model: which one (MODELS), and what its classifier reads: learned tokens, or class sentences
-    model: Literal["safe", "safe-branches", "cosines", "clip", Peers] = "safe"
-    classifier: Literal["tokens", "text"] = "tokens"
-    # fusion: the switches of Table 4, what the released code does otherwise, then sizes
+    # model: the switches of Table 4, what the released code does otherwise, then sizes
+    model: Literal["safe", "safe-branches", "cosines", "clip", Peers] = "safe"  # see MODELS
+    classifier: Literal["tokens", "text"] = "tokens"  # reads learned tokens, or class sentences
     vision_tower: Literal["clip", "vit", "resnet"] = "clip"
     use_text: bool = True
     use_multimodal_transformer: bool = True
@@ -301,8 +301,7 @@ class Fusion(nn.Module):
     """The paper's feature enhancement and classifier (Sec. 3.3, Fig. 2).
 
     Visual tokens {"rgb": [B, F, K, D], "event": [B, F, K, D]} and text tokens [L, D] or None ->
-    logits [B, L]. Open, our choices: weights per branch, pre-norm and residuals in all attentions,
-    a few learned tokens to classify from.
+    logits [B, L]. Open, our choices: weights per branch, pre-norm, residuals, learned readout.
     """
 
     projects_tokens = False  # whether visual tokens go through CLIP's projection
@@ -379,13 +378,15 @@ class SAFE(nn.Module):
     space") and training draws one per step. A frozen text tower runs once, here, and is dropped.
     """
 
+    build_clip = staticmethod(build_clip)  # models of safe_companion/variants.py keep more of CLIP
+
     def __init__(self, config: Config, sentences: list[list[str]]):
         super().__init__()
         fusion = FUSIONS[config.fusion, config.joint_block, config.value_from_key]
         self.config = config
         self.about: dict[str, Any] = {}  # what was saved beside a loaded model
         needs_clip = config.vision_tower == "clip" or config.use_text
-        clip, tokenizer = build_clip(config) if needs_clip else (None, open_clip.tokenize)
+        clip, tokenizer = self.build_clip(config) if needs_clip else (None, open_clip.tokenize)
         self.vision = TOWERS[config.vision_tower](config, clip, project=fusion.projects_tokens)
         with torch.no_grad():
             blank = torch.zeros(1, 3, config.image_size, config.image_size)
@@ -564,7 +565,7 @@ def make_optimizer(model: nn.Module, config: Config) -> AdamW:
         group |= {"weight_decay": config.weight_decay if decayed else 0.0, "params": []}
         if p.requires_grad:
             groups.setdefault((tower, decayed), group)["params"].append(p)
-    return AdamW(groups.values(), lr=config.learning_rate, fused=next(model.parameters()).is_cuda)
+    return AdamW(groups.values(), config.learning_rate, fused=next(model.parameters()).is_cuda)
 
 
 def learning_rate(step: int, steps: int, config: Config) -> float:
@@ -662,26 +663,25 @@ def train_epoch(
     device, _, size = here()
     model.train()
     optimizer, scaler = trained["optimizer"], trained["scaler"]
-    parts = config.accumulate
-    clips = config.batch_size // size // parts
-    per_epoch, steps = len(sampler) // clips // parts, config.steps_for(len(sampler.dataset))
-    before = epoch * per_epoch
-    own = min(per_epoch, steps - before)  # the last epoch may be cut short
+    clips = config.batch_size // size // config.accumulate
+    per_epoch = len(sampler.dataset) // config.batch_size
+    steps = config.steps_for(len(sampler.dataset))
+    own = min(per_epoch, steps - epoch * per_epoch)  # the last epoch may be cut short
     clipped = [p for g in optimizer.param_groups if g["clipped"] for p in g["params"]]
     total = torch.zeros((), dtype=torch.float64, device=device)
     loader = load(sampler.dataset, config, batch_size=clips, sampler=sampler, drop_last=True)
     batches = getattr(on_step, "watch", iter)(loader)  # which may note the waiting
-    for i, batch in enumerate(itertools.islice(batches, own * parts)):
+    for i, batch in enumerate(itertools.islice(batches, own * config.accumulate)):
         with autocast(config, device):
             logits = model(batch.get("rgb"), batch.get("event"))
-        loss = trained["model"].loss(logits, batch["label"]) / parts
+        loss = trained["model"].loss(logits, batch["label"]) / config.accumulate
         total += loss.detach()
-        is_last = (i + 1) % parts == 0  # part of its step, after which processes are averaged
+        is_last = (i + 1) % config.accumulate == 0  # part of its step: processes are averaged
         with contextlib.nullcontext() if is_last or size == 1 else model.no_sync():
             scaler.scale(loss).backward()
         if not is_last:
             continue
-        step = before + i // parts
+        step = epoch * per_epoch + i // config.accumulate
         rate = learning_rate(step, steps, config)
         for group in optimizer.param_groups:
             group["lr"] = rate * config.tower_lr_scale if group["tower"] else rate
@@ -690,7 +690,7 @@ def train_epoch(
         scaler.step(optimizer)
         scaler.update()
         optimizer.zero_grad()
-        on_step(step + 1, steps, per_epoch, loss.detach() * parts)
+        on_step(step + 1, steps, per_epoch, loss.detach() * config.accumulate)
     if size > 1:
         dist.all_reduce(total)
     if not total.isfinite():  # asked once, since each question keeps a GPU waiting

@@ -6,6 +6,7 @@ Each module answers one question, which its first line asks. Imports point down 
     commands, model_commands      what they do: with runs and data; with models and recordings
     notebooks, execution          what notebooks show; how they are executed
     study_plots, recording_plots  pictures of studies; of one recording and its answers
+    robustness_plots, findings    pictures of what a model can be relied on; findings in a sentence
     plots                         pictures of clips and runs
     claims, rivals, power         verdicts on the paper's numbers; without fusion; what is seen
     planning                      how long tables take on given cards
@@ -13,14 +14,16 @@ Each module answers one question, which its first line asks. Imports point down 
     effects, paper                differences and their intervals; the tables of book/
     beyond                        what studies beyond the paper ask, and what they found
     packing                       data sets as packs
+    robustness, temperatures      a model when cameras fail; at which temperature it is honest
     prediction, converting        a trained model asked; recordings written as npz
     pretraining                   CLIP trained further on pairs of frames and event images
     runs                          one training, and what is kept of it
     records                       what is known of a run
     predictions                   what a model answered on each test recording
-    places                        names of runs, and where they lie
+    places, naming                names of runs, where they lie; classes that a model can answer
     models                        all models that can be built
     released, datasets            the model of the authors' code; data sets and their splits
+    corruptions, levels           clips when a camera fails; the sample at fixed light and speed
     checks, plausibility          recordings that cannot be used; what looks wrong in a data set
     processes                     a process among others: its GPU, its group
     prompts, lists, clips         sentences; list files; a recording -> what the model sees
@@ -31,6 +34,7 @@ Each module answers one question, which its first line asks. Imports point down 
     events                        event streams -> event images and windows
     flags, behaviour              a configuration as words of a command line; versions of behaviour
     locks, logs, how_far          who works in a folder; how a run goes; bars
+    variants, calibration         heads that read names; what probabilities are worth
     texts, faster                 what can stand in for the text; attention with fewer copies
     towers                        other vision towers, and the small networks of weights/
     contrast, unseen              CLIP and its contrastive loss; classes held out of training

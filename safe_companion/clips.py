@@ -69,6 +69,19 @@ def loader_workers(asked: int | None) -> int:
 Draw = Literal["even", "jittered", "random"]
 
 
+def unlit(branch: str, config: Config) -> int:
+    """Pixel value of what a branch's camera gives when it is off: black, or no event."""
+    return 0 if branch == "rgb" else BACKGROUND[config.event_representation]
+
+
+def switched_off(clip: dict[str, Any], branch: str, config: Config) -> dict[str, Any]:
+    """The clip, with what one camera gives when it is off; no brightening lights it up again."""
+    changed = clip | {branch: torch.full_like(clip[branch], unlit(branch, config))}
+    if f"{branch}_look" in clip:
+        changed[f"{branch}_look"] = resizing.unchanged(clip[f"{branch}_look"])
+    return changed
+
+
 class _Choice(NamedTuple):
     """What of a recording becomes a clip: F indices of frames, and F windows or stored images."""
 
@@ -88,8 +101,9 @@ class ClipDataset(torch.utils.data.Dataset[dict[str, Any]]):
 
     draw: "even"; "jittered" within F equal segments; "random": any F, in any order, each modality
     on its own. augment: "clip" draws one augmentation for all images of a clip, in both modalities;
-    "frame" one for each image. All draws depend on (config.seed, epoch, index) only; "even" and
-    "none" draw nothing. sensor_size: (width, height) of npz recordings, if known. sample: the
+    "frame" one for each image. modality_dropout: probability with which a clip loses one of both
+    modalities. All draws depend on (config.seed, epoch, index) only; "even" and "none" draw
+    nothing. sensor_size: (width, height) of npz recordings, if known. sample: the
     fingerprint of the generated sample whose clips these are, else "": those that draw nothing are
     kept (safe_companion.finished), and the recordings are packed. __getitem__ raises
     RecordingError.
@@ -104,12 +118,18 @@ class ClipDataset(torch.utils.data.Dataset[dict[str, Any]]):
         *,
         draw: Draw = "even",
         augment: Literal["clip", "frame", "none"] = "none",
+        modality_dropout: float = 0.0,
         sensor_size: tuple[int, int] | None = None,
         sample: str = "",
     ):
         shown = (config.event_representation, config.event_windows)
         if config.stored_event_images and shown != ("authors", "frames"):
             raise ValueError(f"stored_event_images with {shown}; expected 'authors' and 'frames'")
+        if modality_dropout and config.modality != "both":
+            raise ValueError(
+                f"modality_dropout={modality_dropout} with modality={config.modality!r}; expected "
+                "'both', since a clip has to keep one. Set modality_dropout=0."
+            )
         self.names = [sample for sample, _ in items]
         self.labels = torch.tensor([label for _, label in items], dtype=torch.int64)
         self.root = Path(root)
@@ -117,10 +137,11 @@ class ClipDataset(torch.utils.data.Dataset[dict[str, Any]]):
         self.config = config
         self.draw = draw
         self.augment = augment
+        self.modality_dropout = modality_dropout
         self.sensor_size = sensor_size
         self.sample = sample
         self._kept: np.ndarray | None = None
-        self._draws = draw != "even" or augment != "none"
+        self._draws = draw != "even" or augment != "none" or modality_dropout > 0
         self.on_device = config.resize == "device" or (
             config.resize == "auto" and torch.cuda.is_available()
         )
@@ -218,7 +239,7 @@ class ClipDataset(torch.utils.data.Dataset[dict[str, Any]]):
             is_rgb = key == "rgb"
             options: dict[str, Any] = {
                 "side": self.config.image_size,
-                "background": 0 if is_rgb else BACKGROUND[self.config.event_representation],
+                "background": unlit(key, self.config),
                 "recolour": is_rgb,
             }
             if native:
@@ -230,6 +251,8 @@ class ClipDataset(torch.utils.data.Dataset[dict[str, Any]]):
                 clip[key] = torch.cat([stack_images([im], aug, **options) for im, aug in pairs])
             else:
                 clip[key] = stack_images(images, common, **options)
+        if self.modality_dropout and rng.random() < self.modality_dropout:  # the last draws
+            return switched_off(clip, str(rng.choice(["rgb", "event"])), self.config)
         return clip
 
     def _event_images(

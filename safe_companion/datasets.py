@@ -99,6 +99,7 @@ def open_dataset(config: Config, *, skipped: Sequence[tuple[str, str]] | None = 
 
     data_root: None generates the sample once and opens it; a path opens real data or raises, never
     falls back. val_fraction: share of the training list held out, stratified by class.
+    modality_dropout: of training clips, as in ClipDataset.
     train_fraction: stratified share kept of the rest (nested: larger shares hold smaller ones).
     test_fraction: for "folder" without list files. All by `seed`.
     augment: of training clips, as in ClipDataset; "none" with aligned frames also leaves out the
@@ -143,10 +144,13 @@ def open_dataset(config: Config, *, skipped: Sequence[tuple[str, str]] | None = 
     in_testing: Draw = drawn if config.test_frames == "random" else "even"
     of_sample = fingerprint if config.data_root is None else ""
     options: dict[str, Any] = {"sensor_size": size, "sample": of_sample}
+    looked_at: dict[str, Any] = {
+        "draw": in_training,
+        "augment": config.augment,
+        "modality_dropout": config.modality_dropout,
+    }
     return Splits(
-        train=ClipDataset(
-            kept, root, names, config, draw=in_training, augment=config.augment, **options
-        ),
+        train=ClipDataset(kept, root, names, config, **looked_at, **options),
         val=ClipDataset(val, root, names, config, draw=in_testing, **options),
         test=ClipDataset(test, root, names, config, draw=in_testing, **options),
         class_names=names,

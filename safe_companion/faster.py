@@ -18,7 +18,9 @@ class Attention(nn.MultiheadAttention):
     a dropout behind it draws the same mask.
     """
 
-    def forward(self, query: Tensor, key: Tensor, value: Tensor, **options: Any) -> Any:  # type: ignore
+    def forward(  # type: ignore[override]
+        self, query: Tensor, key: Tensor, value: Tensor, **options: Any
+    ) -> Any:
         known = {"attn_mask", "need_weights", "key_padding_mask", "is_causal"}
         is_plain = self.batch_first and self._qkv_same_embed_dim and not self.dropout
         is_plain = is_plain and key is value and query.ndim == 3 and options.keys() <= known

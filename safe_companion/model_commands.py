@@ -14,6 +14,11 @@ def checkpoint_option(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def classes_option(parser: argparse.ArgumentParser) -> None:
+    which = "class names, one a line, for a model that reads them (classifier=text)"
+    parser.add_argument("--classes", metavar="FILE", type=Path, help=f"{which}; default: its own")
+
+
 # ------------------------------------------------------------------------------- evaluate
 def evaluate_options(parser: argparse.ArgumentParser) -> None:
     from safe_companion import flags, prediction
@@ -27,6 +32,7 @@ def evaluate_options(parser: argparse.ArgumentParser) -> None:
         default="test",
         help="default: test; all: every recording of a folder that no model was trained on",
     )
+    classes_option(parser)
     flags.add_options(parser, prediction.OPTIONS, default="as trained")
 
 
@@ -41,6 +47,30 @@ def evaluate(options: argparse.Namespace) -> None:
         print(f"{prediction.summary(record)}\nin {folder}")
     if size > 1:
         dist.destroy_process_group()
+
+
+# ------------------------------------------------------------------------------- robustness
+def robustness_options(parser: argparse.ArgumentParser) -> None:
+    from typing import get_args
+
+    from safe_companion import flags, prediction, robustness
+
+    checkpoint_option(parser)
+    parser.add_argument("--out-dir", type=Path, help="default: beside the checkpoint")
+    parser.add_argument(
+        "--on",
+        choices=get_args(robustness.On),
+        help="its test clips corrupted, or the sample at fixed light, speed and noise; default: "
+        "both on the sample, else corruptions",
+    )
+    flags.add_options(parser, prediction.OPTIONS, default="as trained")
+
+
+def robustness(options: argparse.Namespace) -> None:
+    from safe_companion import robustness
+
+    found, file = robustness.measure(**vars(options))
+    print(f"{robustness.summary(found)}\nin {file}")
 
 
 # ------------------------------------------------------------------------------- predict
@@ -58,6 +88,7 @@ def predict_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--top", type=int, default=5, metavar="K", help="classes; default: 5")
     parser.add_argument("--json", action="store_true", help="a line of JSON for each recording")
     parser.add_argument("--save", type=Path, metavar="PICTURE", help="draw clips and answers")
+    classes_option(parser)
     flags.add_options(parser, flags.READING, default="as trained")
 
 
@@ -66,7 +97,7 @@ def predict(options: argparse.Namespace) -> int:
     import json
 
     import safe_core
-    from safe_companion import describing, flags, prediction
+    from safe_companion import describing, flags, naming, prediction
     from safe_companion.readers import RecordingError
 
     paths = [found for given in options.recordings for found in describing.expanded(given)]
@@ -74,7 +105,8 @@ def predict(options: argparse.Namespace) -> int:
         from safe_companion import recording_plots
 
         recording_plots.check_file(options.save, answers=len(paths))
-    model, about = safe_core.load_model(options.checkpoint)
+    names = naming.read_names(options.classes) if options.classes else None
+    model, about = naming.load_model(options.checkpoint, names)
     model.to(safe_core.here()[0])
     given = {name: getattr(options, name) for name in flags.READING}
     given = {name: value for name, value in given.items() if value is not None}

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 import safe_core
-from safe_companion import behaviour, describing, flags, places, predictions, records, runs
+from safe_companion import behaviour, describing, flags, naming, places, predictions, records, runs
 from safe_companion.clips import ClipDataset
 from safe_companion.datasets import Splits
 from safe_companion.formats.content import MAX_SIDE
@@ -181,30 +181,9 @@ def predict(
 
 
 # ------------------------------------------------------------------------------- a data set
-def labels_of(names: list[str], known: list[str]) -> list[int]:
-    """The label of each class name among a model's `known` ones; ValueError if they differ."""
-    if names == known:
-        return list(range(len(names)))
-    strange = [name for name in names if name not in known]
-    lacking = [name for name in known if name not in names]
-    if strange or lacking or len(set(known)) < len(known) or len(names) != len(known):
-        only = {"only the data have": strange, "only the model knows": lacking}
-        listed = [
-            f"{who} {', '.join(found[:5])}{', ...' if len(found) > 5 else ''}"
-            for who, found in only.items()
-            if found
-        ]
-        found = "; ".join(listed) or "names that repeat, in another order"
-        raise ValueError(
-            f"the data have {len(names)} classes, the model {len(known)}, and they are not the "
-            f"same: {found}. Give data of the model's classes (--data-root)."
-        )
-    return [known.index(name) for name in names]
-
-
 def clips_of(splits: Splits, split: str, known: list[str], config: Config) -> ClipDataset:
     """The clips of a split under the model's labels, not augmented, drawn as in testing."""
-    to_model = labels_of(splits.class_names, known)
+    to_model = naming.labels_of(splits.class_names, known)
     items = []
     for part in SPLITS[split]:
         clips = getattr(splits, part)
@@ -235,18 +214,24 @@ def differences(
 
 
 def evaluate(
-    checkpoint: str | Path, *, out_dir: Path | None = None, split: str = "test", **fields: Any
+    checkpoint: str | Path,
+    *,
+    out_dir: Path | None = None,
+    split: str = "test",
+    classes: Path | None = None,
+    **fields: Any,
 ) -> tuple[dict[str, Any], Path]:
     """(record, its folder) of a test of a checkpoint; in one process or under torchrun.
 
     On its own data, or on those of `fields` (any of OPTIONS; None: as trained), which have the
-    same classes. Writes record.json and predictions.csv; by default beside the checkpoint, in
+    same classes, or those of the file `classes` if the model reads names (naming.load_model).
+    Writes record.json and predictions.csv; by default beside the checkpoint, in
     evaluation-DATA-FINGERPRINT. ValueError if the classes are others; FileExistsError if the folder
     holds anything else.
     """
     made_by = records.commit()  # now, whatever is edited while it tests
     checkpoint = Path(checkpoint)
-    model, about = safe_core.load_model(checkpoint)
+    model, about = naming.load_model(checkpoint, naming.read_names(classes) if classes else None)
     given = {name: value for name, value in fields.items() if value is not None}
     config = Config(**about["config"] | given)
     if config.data_root and not Path(config.data_root).expanduser().is_dir():
@@ -275,6 +260,7 @@ def evaluate(
     versions = behaviour.versions_of(config)
     record = {
         "evaluates": subject | {"identity": identity or "not recorded"},
+        "new_names": about.get("new_names", []),
         "config": dataclasses.asdict(config) | told,
         "data": splits.facts | {"skipped": skipped},
         "split": split,
@@ -348,6 +334,8 @@ def summary(record: dict[str, Any]) -> str:
     lines += [f"warning: {warning}" for warning in data["warnings"]]
     if record["classes_mapped_by_name"]:
         lines.append("the data have their classes in another order: mapped by name")
+    if record.get("new_names"):
+        lines.append(f"names that it was not trained on: {', '.join(record['new_names'])}")
     if record["differs"] is None:
         lines.append("data and code of the training: not recorded in the checkpoint")
     else:

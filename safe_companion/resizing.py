@@ -51,6 +51,14 @@ def native(
     return together, torch.tensor(looks, dtype=torch.float32)
 
 
+def unchanged(looks: Tensor) -> Tensor:
+    """Looks [..., 14] that neither brighten nor contrast; the same else."""
+    changed = looks.clone()
+    changed[..., LOOK.index("gain")] = 1.0
+    changed[..., LOOK.index("offset")] = 0.0
+    return changed
+
+
 def padded(images: Sequence[Tensor]) -> Tensor:
     """uint8 [..., H, W, 3] tensors in one, the smaller ones with zeros on the right and below."""
     height = max(image.shape[-3] for image in images)

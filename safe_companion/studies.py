@@ -71,6 +71,7 @@ def studies(dataset: str, origin: str, preset: str | None = None) -> dict[str, R
         "without cross-attention": full | {"use_cross_attention": False},
     }
     found["modalities"] = _modalities()
+    found["variants"] = _variants()
     found["dataset_size"] = {"100 %": {}} | {
         f"{percent} %": _part(percent / 100, whole) for percent in (50, 25, 10, 5)
     }
@@ -177,6 +178,16 @@ def _training_size(config: safe_core.Config) -> int:
 def _no_place(origin: str) -> str | None:
     """A data_root for configurations of this origin whose recordings nobody reads."""
     return None if origin == "sample" else "-"
+
+
+def _variants() -> Rows:
+    return {
+        "the paper's model": {},
+        "a head that reads names": {"classifier": "text"},
+        "cosines, no fusion": {"model": "cosines", "classifier": "text"},
+        "branches trained, too": {"model": "safe-branches"},
+        "modality dropout": {"modality_dropout": 0.3},
+    }
 
 
 def _backbones() -> Rows:

@@ -17,7 +17,7 @@ from tiny import SMALL
 import safe_companion
 import safe_core
 from safe_companion import __main__ as tool
-from safe_companion import behaviour, datasets, prediction, runs
+from safe_companion import behaviour, datasets, naming, prediction, runs
 from safe_companion.readers import RecordingError
 from safe_companion.recordings import read_recording
 
@@ -266,14 +266,14 @@ def test_classes_in_another_order_are_mapped_by_name(run, hands, tmp_path):
 def test_other_classes_are_refused_with_names_from_both():
     known = [f"class {i}" for i in range(9)]
     with pytest.raises(ValueError) as caught:
-        prediction.labels_of([*known[:2], "new"], known)
+        naming.labels_of([*known[:2], "new"], known)
     text = str(caught.value)
     assert "the data have 3 classes, the model 9" in text and "only the data have new;" in text
     assert "class 2, class 3, class 4, class 5, class 6, ..." in text and "class 7" not in text
     twice = ["wave", "wave", "bow"]
-    assert prediction.labels_of(twice, twice) == [0, 1, 2]
+    assert naming.labels_of(twice, twice) == [0, 1, 2]
     with pytest.raises(ValueError, match="names that repeat, in another order"):
-        prediction.labels_of(["bow", "wave", "wave"], twice)
+        naming.labels_of(["bow", "wave", "wave"], twice)
 
 
 def test_every_split_can_be_tested_without_augmentation(run, hands):

@@ -41,10 +41,10 @@ def test_the_table_names_every_study_once_and_the_notebook_that_shows_it():
 
 
 def test_a_sweep_runs_on_a_sample_what_the_table_says():
-    of_hardvs = ["table3", "fig4", "modalities", "text", "paper_vs_code", "unseen", "pretraining"]
-    assert studies.SWEPT["hardvs"] == of_hardvs
+    of_hardvs = ["table3", "fig4", "modalities", "variants", "text", "paper_vs_code", "unseen"]
+    assert studies.SWEPT["hardvs"] == [*of_hardvs, "pretraining"]
     assert studies.SWEPT["conjunctions"] == ["conjunctions"]
-    assert len(studies.SWEPT["pokerevent"]) == 14 and "table3" not in studies.SWEPT["pokerevent"]
+    assert len(studies.SWEPT["pokerevent"]) == 15 and "table3" not in studies.SWEPT["pokerevent"]
     assert studies.swept("fig4") == ["hardvs", "pokerevent"]
     assert studies.swept("table4") == ["pokerevent"] and studies.swept("table9") == []
 
@@ -113,6 +113,13 @@ def test_what_goes_beyond_the_paper_has_these_rows():
     assert found["ablation_no_cross_attention"] == {
         "with cross-attention": FULL,
         "without cross-attention": FULL | {"use_cross_attention": False},
+    }
+    assert found["variants"] == {
+        "the paper's model": {},
+        "a head that reads names": {"classifier": "text"},
+        "cosines, no fusion": {"model": "cosines", "classifier": "text"},
+        "branches trained, too": {"model": "safe-branches"},
+        "modality dropout": {"modality_dropout": 0.3},
     }
     assert found["modalities"] == {
         "RGB and events, with text": {},
