@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from safe_companion.datasets import TITLES
 from safe_companion.effects import effect
-from safe_companion.plots import EVENT, RGB
+from safe_companion.plots import EVENT, RGB, plain
 
 GREY = "0.55"  # no measurable effect
 MARKERS = "os^Dvp"  # of a study's rows
@@ -164,7 +164,7 @@ def show_breakdown(
             right.errorbar(part.difference, at, xerr=half, fmt=marker, color=colour, capsize=2)
     right.axvline(0, color="0.3", lw=1)
     shown_names = names or {}
-    labels = [f"{shown_names.get(g, g)} ({baseline.recordings[g]})" for g in groups]
+    labels = [f"{plain(shown_names.get(g, g))} ({baseline.recordings[g]})" for g in groups]
     left.set_yticks(y, labels, fontsize="small")
     left.set(xlabel="top-1 accuracy [%]", xlim=(0, 102), ylim=(-0.6, len(groups) - 0.4))
     right.set_xlabel(f"difference to {rows[0]} [points],\n95 % interval")

@@ -1,0 +1,149 @@
+"""How real is the sample world? Statistics of event streams, and the knobs of `World` they speak of.
+
+The same few numbers are measured of any recordings: of the samples, of real ones, of yours.
+"""
+
+from collections.abc import Iterable
+from typing import Any
+
+import numba
+import numpy as np
+
+from safe_companion.recordings import Recording
+from safe_companion.sample import WORLD
+
+WINDOW_US = 100_000  # of which the ink is measured
+NEAR_US = 10_000  # an event is alone if no pixel around it had one in this time before
+QUIET = 10  # percent of the pixels: those with the fewest events over all recordings
+
+# What is measured, its unit, and how it is shown.
+MEASURES = {
+    "rate": "events a pixel and second",
+    "on": "ON events, % of all",
+    "ink": "pixels with an event in 100 ms, %",
+    "alone": "events alone, % of all",
+    "noise": "lone events a pixel and second",
+    "quiet": "events a pixel and second, quietest tenth of the pixels",
+    "soonest": "shortest 1 % of times between events of a pixel, us",
+}
+
+
+@numba.njit(cache=True)
+def _neighbours(events: np.ndarray, width: int, height: int, near_us: int) -> tuple[int, int]:
+    """(events, those alone): no event on the 8 pixels around in the near_us before, nor on its own.
+
+    The first events of a stream, whose past is not known, are not counted.
+    """
+    last = np.full((height + 2, width + 2), -(1 << 60), np.int64)
+    counted = 0
+    alone = 0
+    for e in events:
+        y, x = np.int64(e.y) + 1, np.int64(e.x) + 1
+        if e.t - events[0].t >= near_us:
+            counted += 1
+            newest = last[y - 1 : y + 2, x - 1 : x + 2].max()
+            if e.t - newest > near_us:
+                alone += 1
+        last[y, x] = e.t
+    return counted, alone
+
+
+def _gaps(events: np.ndarray, width: int) -> np.ndarray:
+    """Times between successive events of the same pixel, in us."""
+    pixel = events["y"].astype(np.int64) * width + events["x"]
+    order = np.argsort(pixel, kind="stable")
+    same = np.diff(pixel[order]) == 0
+    return np.diff(events["t"][order])[same]
+
+
+def _ink(events: np.ndarray, size: tuple[int, int]) -> list[float]:
+    """Share of pixels with an event, of each whole window; of a shorter stream none."""
+    count = int(events["t"][-1] + 1 - events["t"][0]) // WINDOW_US
+    edges = events["t"][0] + WINDOW_US * np.arange(count + 1)
+    shares = []
+    for part in np.split(events, np.searchsorted(events["t"], edges))[1:-1]:
+        pixel = part["y"].astype(np.int64) * size[0] + part["x"]
+        shares.append(len(np.unique(pixel)) / (size[0] * size[1]))
+    return shares
+
+
+def statistics(recordings: Iterable[Recording]) -> dict[str, Any]:
+    """What MEASURES names, over recordings of one sensor, and `recordings`, `seconds`, `size`.
+
+    "noise" and "quiet" bound the sensor's noise from above: of the scene, too, some events are
+    alone, and where nothing moves the quietest pixels have nothing but noise. ValueError without
+    recordings, or for two sensor sizes.
+    """
+    events = on = counted = alone = 0
+    seconds = 0.0
+    ink: list[float] = []
+    gaps: list[np.ndarray] = []
+    per_pixel: np.ndarray | None = None
+    size: tuple[int, int] | None = None
+    number = 0
+    for recording in recordings:
+        stream = np.asarray(recording.events[:]) if recording.events is not None else None
+        if stream is None or not len(stream):
+            continue
+        if size is None:
+            size = recording.size
+            per_pixel = np.zeros(size[0] * size[1], np.int64)
+        if recording.size != size or per_pixel is None:
+            raise ValueError(
+                f"{recording.path}: found a sensor of {recording.size}, {size} before; expected "
+                "recordings of one sensor. Measure them apart."
+            )
+        width, height = size
+        number += 1
+        seconds += float(stream["t"][-1] - stream["t"][0] + 1) / 1e6
+        events += len(stream)
+        on += int(stream["p"].sum())
+        found = _neighbours(stream, width, height, NEAR_US)
+        counted += found[0]
+        alone += found[1]
+        pixel = stream["y"].astype(np.int64) * width + stream["x"]
+        per_pixel += np.bincount(pixel, minlength=width * height)
+        ink += _ink(stream, size)
+        gaps.append(_gaps(stream, width))
+    if size is None or per_pixel is None:
+        raise ValueError("found no recording with events; expected at least one")
+    pixels = size[0] * size[1]
+    quietest = np.sort(per_pixel)[: max(1, pixels * QUIET // 100)]
+    between = np.concatenate(gaps)
+    share_alone = alone / max(1, counted)
+    return {
+        "recordings": number,
+        "seconds": seconds,
+        "size": list(size),
+        "rate": events / pixels / seconds,
+        "on": 100 * on / events,
+        "ink": 100 * float(np.mean(ink)) if ink else None,
+        "alone": 100 * share_alone,
+        "noise": share_alone * events / pixels / seconds,
+        "quiet": float(quietest.mean() / seconds),
+        "soonest": float(np.percentile(between, 1)) if len(between) else None,
+    }
+
+
+def advice(yours: dict[str, Any]) -> dict[str, str]:
+    """{field of `World`: what its value should be for a camera with these statistics}.
+
+    Only what can be read off them. What World has no knob for is said under "nothing".
+    """
+    width, height = yours["size"]
+    found = {"width, height": f"{width}, {height} (now {WORLD.width}, {WORLD.height})"}
+    low, high = WORLD.noise_hz
+    found["noise_hz"] = (
+        f"at most {yours['quiet']:.2g} to {yours['noise']:.2g} events a second and pixel (now "
+        f"{low:g} to {high:g}), by the quietest pixels and by the lone events"
+    )
+    if yours["soonest"] is not None:
+        found["refractory_us"] = (
+            f"at most {yours['soonest']:,.0f} (now {WORLD.refractory_us:,}): 1 % of the events "
+            "follow another of their pixel as soon"
+        )
+    found["nothing"] = (
+        f"{yours['on']:.0f} % of the events are ON; World has one threshold for both polarities, "
+        "so a camera that favours one needs a second one"
+    )
+    return found
