@@ -8,11 +8,13 @@ Each module answers one question, which its first line asks. Imports point down 
     study_plots, recording_plots  pictures of studies; of one recording and its answers
     plots                         pictures of clips and runs
     claims                        the paper's numbers beside ours, and the verdicts
-    planning                      how long tables take on given cards
+    planning, real_studies        how long tables take; studies on real recordings to be fetched
     studies                       several runs: rows, seeds, sweeps
     effects, paper                differences and their intervals; the tables of book/
-    packing                       data sets as packs
+    packing, fetching, realism    data sets as packs, or fetched; how real the sample world is
+    real_sets                     published recordings -> folders of recordings
     prediction, converting        a trained model asked; recordings written as npz
+    baselines                     what simple classifiers answer
     runs                          one training, and what is kept of it
     records                       what is known of a run
     places                        names of runs, and where they lie

@@ -1,4 +1,4 @@
-"""What do simple classifiers answer on the same clips? Neighbours and lines, beside which SAFE stands.
+"""What do simple classifiers answer on the same clips? Neighbours, and a line beside CLIP.
 
 They are deterministic, so each has one answer to a recording, whatever the seed.
 """

@@ -40,7 +40,7 @@ def parts_of(about: dict[str, Any]) -> list[Part]:
     """The parts of a set, with the paths that a pattern and numbers such as "1-3,7" stand for."""
     found = []
     for part in about["parts"]:
-        numbers = []
+        numbers: list[int] = []
         for text in part.get("numbers", "0").split(","):
             first, _, last = text.partition("-")
             numbers += range(int(first), int(last or first) + 1)
@@ -243,9 +243,9 @@ def readme(
     lines = [f"# {name}", "", f"{about['about']}.", ""]
     if name == "nmnist-pairs":
         lines += [
-            f"The images in `NUMBER_stimulus_aps` are **not frames of a camera**: each is the MNIST "
-            f"image that was shown, as a simulated camera sees it at light {how.light:g} (1: a "
-            "bright room). The events are real, and the same at every light.",
+            f"The images in `NUMBER_stimulus_aps` are **not frames of a camera**: each is the "
+            f"MNIST image that was shown, as a simulated camera sees it at light {how.light:g} "
+            "(1: a bright room). The events are real, and the same at every light.",
             "",
         ]
     rule = "a seeded, stratified draw; writers are not kept apart, since nothing names them"

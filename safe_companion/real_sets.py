@@ -93,9 +93,7 @@ def stimulus_frames(image: np.ndarray, light: float, rng: np.random.Generator) -
             x, y = np.add(start, np.subtract(end, start) * step / BLURRED_OVER)
             shown.append(ndimage.shift(screen, (y, x), order=1))
         colours = np.repeat(np.stack(shown)[..., None], 3, axis=3)
-        frames.append(
-            expose(colours, illumination=light, noise=noise, column_noise=column_noise)
-        )
+        frames.append(expose(colours, illumination=light, noise=noise, column_noise=column_noise))
     return np.stack(frames)
 
 

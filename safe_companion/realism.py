@@ -1,16 +1,25 @@
-"""How real is the sample world? Statistics of event streams, and the knobs of `World` they speak of.
+"""How real is the sample world? Statistics of event streams, and what they say of `World`.
 
 The same few numbers are measured of any recordings: of the samples, of real ones, of yours.
 """
 
 from collections.abc import Iterable
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numba
 import numpy as np
 
-from safe_companion.recordings import Recording
-from safe_companion.sample import WORLD
+import safe_core
+from safe_companion import datasets
+from safe_companion.clips import spread_indices
+from safe_companion.converting import recordings_below
+from safe_companion.describing import is_recording
+from safe_companion.recordings import Recording, read_recording
+from safe_companion.sample import CLASSES, WORLD
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 WINDOW_US = 100_000  # of which the ink is measured
 NEAR_US = 10_000  # an event is alone if no pixel around it had one in this time before
@@ -57,8 +66,8 @@ def _gaps(events: np.ndarray, width: int) -> np.ndarray:
 
 
 def _ink(events: np.ndarray, size: tuple[int, int]) -> list[float]:
-    """Share of pixels with an event, of each whole window; of a shorter stream none."""
-    count = int(events["t"][-1] + 1 - events["t"][0]) // WINDOW_US
+    """Share of pixels with an event, of each window; the last may be cut short by up to half."""
+    count = round(int(events["t"][-1] + 1 - events["t"][0]) / WINDOW_US)
     edges = events["t"][0] + WINDOW_US * np.arange(count + 1)
     shares = []
     for part in np.split(events, np.searchsorted(events["t"], edges))[1:-1]:
@@ -123,6 +132,39 @@ def statistics(recordings: Iterable[Recording]) -> dict[str, Any]:
         "quiet": float(quietest.mean() / seconds),
         "soonest": float(np.percentile(between, 1)) if len(between) else None,
     }
+
+
+def of_folder(path: Path, most: int) -> dict[str, Any]:
+    """Statistics of a recording, or of `most` of those in a folder, evenly spread over its names.
+
+    ValueError if there is none.
+    """
+    is_one = not path.is_dir() or is_recording(path)
+    found = [path] if is_one else recordings_below(path)
+    if not found:
+        raise ValueError(f"{path}: found no recording; expected some, or a folder of them")
+    chosen = spread_indices(len(found), min(most, len(found)))
+    return statistics(read_recording(found[i]) for i in chosen)
+
+
+def of_samples(most: int) -> dict[str, dict[str, Any]]:
+    """{"sample of hardvs": statistics, ...} of `most` test recordings of each sample."""
+    found = {}
+    for name in CLASSES:
+        test = datasets.open_dataset(safe_core.configure(dataset=name)).test
+        chosen = spread_indices(len(test), min(most, len(test)))
+        found[f"sample of {name}"] = statistics(test.recording(int(i)) for i in chosen)
+    return found
+
+
+def table(measured: dict[str, dict[str, Any]]) -> "pd.DataFrame":
+    """A line for each of some statistics by name, a column for each of MEASURES."""
+    import pandas as pd
+
+    lines = {
+        name: {about: m[key] for key, about in MEASURES.items()} for name, m in measured.items()
+    }
+    return pd.DataFrame.from_dict(lines, orient="index")
 
 
 def advice(yours: dict[str, Any]) -> dict[str, str]:
