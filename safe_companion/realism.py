@@ -167,6 +167,31 @@ def table(measured: dict[str, dict[str, Any]]) -> "pd.DataFrame":
     return pd.DataFrame.from_dict(lines, orient="index")
 
 
+def in_words(measured: dict[str, dict[str, Any]]) -> str:
+    """How many measures of the samples lie among those of real recordings, and which do not.
+
+    The rule: every sample's value must lie between the least and the greatest of the others.
+    """
+    samples = [m for name, m in measured.items() if name.startswith("sample of ")]
+    real = [m for name, m in measured.items() if not name.startswith("sample of ")]
+    if not samples or not real:
+        return "Nothing was measured that could be compared."
+    inside, outside = [], []
+    for key, about in MEASURES.items():
+        ours = [m[key] for m in samples if m[key] is not None]
+        theirs = [m[key] for m in real if m[key] is not None]
+        if not ours or not theirs:
+            continue
+        if min(theirs) <= min(ours) and max(ours) <= max(theirs):
+            inside.append(about)
+        else:
+            spans = [f"{min(v):.3g} to {max(v):.3g}" for v in (ours, theirs)]
+            outside.append(f"{about} ({spans[0]} in the samples, {spans[1]} in real recordings)")
+    text = f"Of {len(inside) + len(outside)} measures, the samples are among the real recordings in"
+    text += f" {len(inside)}" + (f": {'; '.join(inside)}." if inside else ".")
+    return text + (f" They are not in: {'; '.join(outside)}." if outside else "")
+
+
 def advice(yours: dict[str, Any]) -> dict[str, str]:
     """{field of `World`: what its value should be for a camera with these statistics}.
 
