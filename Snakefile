@@ -20,7 +20,7 @@ from snakemake.exceptions import WorkflowError
 
 sys.path.insert(0, workflow.basedir)
 import safe_core
-from safe_companion import flags, paper, places, studies
+from safe_companion import flags, paper, places, real_studies, studies
 
 LOOKS = ("dryrun", "list_rules", "list_target_rules", "lint", "summary", "detailed_summary", "dag", "rulegraph", "filegraph")
 ASKED = get_argument_parser().parse_args(sys.argv[1:]) if workflow.is_main_process else None  # else one job of a sweep
@@ -72,6 +72,17 @@ for dataset, root in ROOTS.items():
                 if study == "paper_vs_code" and fields == DRAWN and seed == 0 and needs_draws(place):
                     TARGETS[study].append(relative(place.committed / places.DRAWS))
 
+# Studies on real recordings that `safe fetch` has made, by their names; no part of `all`.
+REAL = {}
+for study, rows in real_studies.real_studies().items():
+    for fields in rows.values():
+        for seed in range(config.get("real_seeds", real_studies.SEEDS[study])):
+            run = {"seed": seed, "on_bad_recording": BAD} | fields
+            place = places.Place.of(safe_core.configure(real_studies.PRESET, **run))
+            record = relative(place.committed / places.RECORD)
+            RUNS[record] = {"preset": real_studies.PRESET} | run
+            REAL.setdefault(study, []).append(record)
+
 
 def options(record):
     """Command-line options of a run."""
@@ -82,8 +93,8 @@ def options(record):
 
 
 if ASKED and ASKED.dryrun:
-    asked = [study for study in TARGETS if study in ASKED.targets] or list(TARGETS)
-    missing = {file for study in asked for file in TARGETS[study] if file in RUNS and not os.path.exists(file)}
+    asked = [study for study in TARGETS | REAL if study in ASKED.targets] or list(TARGETS)
+    missing = {file for study in asked for file in (TARGETS | REAL)[study] if file in RUNS and not os.path.exists(file)}
     hours = studies.expected_hours([RUNS[record] for record in missing])
     duration = f"{hours:.1f} hours" if hours == hours else "an unknown time (no run is recorded)"
     print(f"{len(missing)} runs to make: {duration} divided by the runs side by side", file=sys.stderr)
@@ -91,15 +102,17 @@ if ASKED and ASKED.dryrun:
 
 onstart:
     # runs side by side find the samples made, and new records are about the same recordings as those that are kept
-    lacking = {run["dataset"] for record, run in RUNS.items() if not os.path.exists(record)}
-    studies.check_data({record: run for record, run in RUNS.items() if run["dataset"] in lacking})
+    asked = [study for study in REAL if ASKED and study in ASKED.targets]
+    others = set(sum(REAL.values(), [])) - set(sum([REAL[study] for study in asked], []))
+    lacking = {run["dataset"] for record, run in RUNS.items() if record not in others and not os.path.exists(record)}
+    studies.check_data({record: run for record, run in RUNS.items() if run["dataset"] in lacking and record not in others})
 
 
 rule all:
     input: sorted(set(sum(TARGETS.values(), [])))
 
 
-for study, files in TARGETS.items():
+for study, files in (TARGETS | REAL).items():
     rule:
         name: study
         input: sorted(set(files))

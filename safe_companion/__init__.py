@@ -9,14 +9,15 @@ Each module answers one question, which its first line asks. Imports point down 
     robustness_plots, findings    pictures of what a model can be relied on; findings in a sentence
     plots                         pictures of clips and runs
     claims, rivals, power         verdicts on the paper's numbers; without fusion; what is seen
-    planning                      how long tables take on given cards
+    planning, real_studies        how long tables take; studies on real recordings to be fetched
     studies                       several runs: rows, seeds, sweeps
     effects, paper                differences and their intervals; the tables of book/
     beyond                        what studies beyond the paper ask, and what they found
-    packing                       data sets as packs
+    packing, fetching, realism    data sets as packs, or fetched; how real the sample world is
+    real_sets                     published recordings -> folders of recordings
     robustness, temperatures      a model when cameras fail; at which temperature it is honest
     prediction, converting        a trained model asked; recordings written as npz
-    pretraining                   CLIP trained further on pairs of frames and event images
+    baselines, pretraining        simple classifiers; CLIP trained further on pairs
     runs                          one training, and what is kept of it
     records                       what is known of a run
     predictions                   what a model answered on each test recording

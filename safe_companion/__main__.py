@@ -86,6 +86,24 @@ COMMANDS = {
         model_commands.pack_options,
         model_commands.pack,
     ),
+    "fetch": Command(
+        "make a folder of real recordings that anyone can fetch",
+        "safe fetch biolab data/biolab --from clones",
+        commands.fetch_options,
+        commands.fetch,
+    ),
+    "baselines": Command(
+        "what simple classifiers answer on a folder's event images",
+        "safe baselines data/biolab results/baselines/biolab.csv",
+        commands.baselines_options,
+        commands.baselines,
+    ),
+    "realism": Command(
+        "statistics of event streams, beside the sample world's",
+        "safe realism mine=my_recordings",
+        commands.realism_options,
+        commands.realism,
+    ),
     "summary": Command(
         "what a run gave, and where its files are",
         "safe summary runs/mine",

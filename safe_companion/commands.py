@@ -116,6 +116,82 @@ def picture(options: argparse.Namespace) -> None:
     plots.sample_picture().savefig(options.file, dpi=80)
 
 
+# ------------------------------------------------------------------------------- real recordings
+def fetch_options(parser: argparse.ArgumentParser) -> None:
+    from safe_companion import real_sets
+
+    parser.add_argument("name", metavar="NAME", choices=real_sets.WRITERS, help="of a set")
+    parser.add_argument("out", metavar="OUT", type=Path, help="the folder to be made")
+    given = os.environ.get("SAFE_SOURCES")
+    parser.add_argument(
+        "--from",
+        dest="clones",
+        metavar="FOLDER",
+        type=Path,
+        default=Path(given) if given else None,
+        help="that holds clones, or is one; default: $SAFE_SOURCES, else they are cloned",
+    )
+    parser.add_argument(
+        "--light", type=float, default=1.0, help="of nmnist-pairs' stimulus; default: 1, bright"
+    )
+    parser.add_argument(
+        "--tuning", action="store_true", help="no test recording: to choose recipes on"
+    )
+
+
+def fetch(options: argparse.Namespace) -> None:
+    from safe_companion import fetching, real_sets
+
+    how = real_sets.How(options.light, options.tuning)
+    print(*fetching.fetch(options.name, options.out, clones=options.clones, how=how), sep="\n")
+
+
+def baselines_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("root", metavar="ROOT", help="a folder of classes with event images")
+    parser.add_argument("file", metavar="FILE", type=Path, help="a .csv to be written")
+
+
+def baselines(options: argparse.Namespace) -> None:
+    import safe_core
+    from safe_companion import baselines, datasets, real_studies
+
+    fields = {"modality": "event", "frames": 1, "augment": "none"} | {"data_root": options.root}
+    config = safe_core.configure(real_studies.PRESET, **real_studies.RECIPE | fields)
+    table = baselines.answers(datasets.open_dataset(config), config)
+    options.file.parent.mkdir(parents=True, exist_ok=True)
+    safe_core.write_atomically(options.file, lambda p: table.to_csv(p, index=False))
+    for name in baselines.NAMES:
+        print(f"{name}: top-1 {100 * (table[name] == table.label).mean():.1f} %")
+
+
+def realism_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "named", nargs="*", metavar="NAME=PATH", help="recordings, or folders of them"
+    )
+    parser.add_argument("--most", type=int, default=200, help="recordings of each; default: 200")
+    parser.add_argument("--save", metavar="FILE", type=Path, help="a .json; other names in it stay")
+
+
+def realism(options: argparse.Namespace) -> None:
+    from safe_companion import realism, records
+
+    measured = realism.of_samples(options.most)
+    for text in options.named:
+        name, equals, path = text.partition("=")
+        if not equals or not name:
+            raise ValueError(f"found {text!r}; expected NAME=PATH, such as mine=my_recordings")
+        measured[name] = realism.of_folder(Path(path), options.most)
+    print(realism.table(measured).to_string(na_rep="", float_format="{:.3g}".format))
+    for name in [text.partition("=")[0] for text in options.named]:
+        print(f"\nfor a World like {name}:")
+        for knob, value in realism.advice(measured[name]).items():
+            print(f"- {knob}: {value}")
+    if options.save:
+        before = records.read_json(options.save) if options.save.exists() else {}
+        about = {"date": records.today(), "commit": records.commit()}
+        records.write_json(options.save, before | {n: m | about for n, m in measured.items()})
+
+
 # ------------------------------------------------------------------------------- one run
 def run_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run", metavar="RUN", type=existing_run, help="the folder of a run")

@@ -113,7 +113,7 @@ def plan(inputs: Sequence[Path], out: Path) -> tuple[dict[Path, Path], dict[Path
         if source.is_dir() and not is_recording(source):
             if out.resolve().is_relative_to(source.resolve()):
                 raise ValueError(f"{out} lies in {source}, which is converted: give another OUT")
-            inside = _recordings_below(source)
+            inside = recordings_below(source)
             found += [(out / path.relative_to(source), path) for path in inside]
             lists |= {out / n: source / n for n in LIST_FILES if (source / n).is_file()}
         else:
@@ -131,12 +131,12 @@ def plan(inputs: Sequence[Path], out: Path) -> tuple[dict[Path, Path], dict[Path
     return places, lists
 
 
-def _recordings_below(folder: Path) -> list[Path]:
+def recordings_below(folder: Path) -> list[Path]:
     """The recordings in a folder and its sub-folders."""
     found = recordings_in(folder)
     for entry in sorted(folder.iterdir()):
         if entry.is_dir() and not entry.name.startswith(".") and not is_recording(entry):
-            found += _recordings_below(entry)
+            found += recordings_below(entry)
     return found
 
 

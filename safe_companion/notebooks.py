@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from tqdm import tqdm
 
 import safe_core
-from safe_companion import datasets, how_far, plots
+from safe_companion import datasets, how_far, plots, real_studies
 from safe_companion.effects import breakdown, effect_table, with_light
 from safe_companion.paper import claims
 from safe_companion.prompts import prompt_sentences
@@ -111,10 +111,28 @@ def open_study(
     return Opened(name, dataset, data_root, preset, rows, found)
 
 
-def origin_note(name: str, found: Found, *, dataset: str, data_root: str | None = None) -> None:
+def open_real_study(name: str, *, seeds: int) -> Opened:
+    """One of `real_studies`, from its committed records; says what its numbers are about."""
+    plots.style()
+    rows = real_studies.real_studies()[name]
+    found = study(rows, dataset="folder", preset=real_studies.PRESET, seeds=seeds)
+    data_root = next(iter(rows.values()))["data_root"]
+    origin_note(name, found, dataset=data_root, data_root=data_root, how="make real")
+    return Opened(name, "folder", data_root, real_studies.PRESET, rows, found)
+
+
+def origin_note(
+    name: str,
+    found: Found,
+    *,
+    dataset: str,
+    data_root: str | None = None,
+    how: str = "-p rerun True",
+) -> None:
     """Displays what a study's numbers are about, which rows were not run, and what would run them.
 
-    The records that are shown go into the output's metadata, where `execute` finds them.
+    The records that are shown go into the output's metadata, where `execute` finds them. how: what
+    trains rows that are missing, if `make NAME` does not; the default is given to papermill.
     """
     shown = [run for these in found.values() for run in these]
     counts = [len(these) for these in found.values() if these]
@@ -125,7 +143,6 @@ def origin_note(name: str, found: Found, *, dataset: str, data_root: str | None 
     lines = [f"{data} ({dataset}). {counted(len(shown), 'run')} of {counted(len(counts), 'row')}."]
     missing = [row for row, these in found.items() if not these]
     if missing:
-        how = "-p rerun True"  # given to papermill
         if data_root is None and dataset in swept(name):
             how = f"make {name}"
         lines.append(f"Not run: {'; '.join(missing)}. `{how}` trains them.")

@@ -40,6 +40,11 @@ def chw(image: np.ndarray) -> np.ndarray:
     return np.moveaxis(np.asarray(image), 0, -1)
 
 
+def plain(name: object) -> str:
+    """A name as text of a figure, in which matplotlib would take what is between $ as a formula."""
+    return str(name).replace("$", r"\$")
+
+
 def draw_image(ax: Axes, image: np.ndarray) -> None:
     """An image [H, W, 3] without ticks."""
     ax.imshow(image)
@@ -202,7 +207,7 @@ def per_class(table: pd.DataFrame, class_names: list[str]) -> Figure:
     reach = np.array([groups.accuracy - groups.low, groups.high - groups.accuracy])
     reach = reach.clip(min=0)  # at 0 and 100 % rounding may put the end inside
     ax.errorbar(groups.accuracy, y, xerr=reach, fmt="none", ecolor="0.35", lw=1)
-    ax.set_yticks(y, [class_names[label] for label in groups.index], fontsize="small")
+    ax.set_yticks(y, [plain(class_names[label]) for label in groups.index], fontsize="small")
     ax.axvline(100 * table.correct.mean(), color=RGB, ls="--", label="all classes")
     ax.set(xlabel="top-1 accuracy [%], 95 % interval", xlim=(0, 100))
     ax.set_ylim(-0.6, len(groups) - 0.4)
@@ -222,7 +227,7 @@ def confusion(table: pd.DataFrame, class_names: list[str]) -> Figure:
         shown = sorted(table[~table.correct].label.value_counts().index[:30])
     matrix = 100 * pd.crosstab(table.label, table.class1, normalize="index")
     matrix = matrix.reindex(index=shown, columns=shown, fill_value=0)
-    names = [class_names[label] for label in shown]
+    names = [plain(class_names[label]) for label in shown]
     fig, ax = plt.subplots(figsize=(0.27 * len(shown) + 3, 0.25 * len(shown) + 2.5))
     sns.heatmap(
         matrix,
@@ -263,7 +268,7 @@ def show_predictions(table: pd.DataFrame, splits: Splits, *, count: int = 4) -> 
         clip = splits.test[index]
         for ax, kind in zip(row[:-1], kinds, strict=True):
             draw_image(ax, chw(clip[kind][len(clip[kind]) // 2]))
-        row[0].set_title(splits.class_names[int(answer.label)], fontsize="small", loc="left")
+        row[0].set_title(plain(splits.class_names[int(answer.label)]), fontsize="small", loc="left")
         draw_top5(row[-1], answer, splits.class_names)
         row[-1].set_title("right" if answer.correct else "wrong", fontsize="small", loc="left")
     axes[-1, -1].set_xlabel("probability [%]", fontsize="small")
@@ -278,7 +283,8 @@ def draw_top5(ax: Axes, answer: pd.Series, class_names: list[str]) -> None:
     colours = [EVENT if label == answer.label else "0.7" for label in classes]
     ax.barh(range(len(ranks)), [100 * answer[f"p{k}"] for k in ranks], color=colours, alpha=0.6)
     for y, label in enumerate(classes):
-        ax.text(2, y, class_names[label], va="center", fontsize="x-small", color="black")
+        name = plain(class_names[label])
+        ax.text(2, y, name, va="center", fontsize="x-small", color="black")
     ax.set(xlim=(0, 100), yticks=[])
     ax.invert_yaxis()
     ax.grid(visible=False)

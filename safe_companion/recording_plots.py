@@ -56,7 +56,7 @@ def recording_picture(recording: Recording, *, columns: int = 5) -> Figure:
     if recording.events is not None:
         ax = fig.add_subplot(grid[len(rows), :], projection="3d")
         plots.draw_event_cloud(ax, recording.events[:], recording.size, most=CLOUD_POINTS)
-    fig.suptitle(recording.name, fontsize="medium")
+    fig.suptitle(plots.plain(recording.name), fontsize="medium")
     return fig
 
 
@@ -114,7 +114,7 @@ def answers_picture(
     fig = plt.figure(figsize=size, layout="constrained")
     parts = fig.subfigures(len(answers), 1, squeeze=False)[:, 0]
     for part, (name, clip, top) in zip(parts, answers, strict=True):
-        part.suptitle(name, fontsize="small")
+        part.suptitle(plots.plain(name), fontsize="small")
         grid = part.add_gridspec(len(kinds), frames + 1, width_ratios=[1] * frames + [2.2])
         for row, kind in enumerate(kinds):
             for column, image in enumerate(clip[kind]):

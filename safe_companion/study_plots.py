@@ -10,7 +10,7 @@ import seaborn as sns
 from matplotlib.figure import Figure
 
 from safe_companion.datasets import TITLES
-from safe_companion.plots import EVENT, RGB
+from safe_companion.plots import EVENT, RGB, plain
 
 GREY = "0.55"  # the interval holds zero
 MARKERS = "os^Dvp"  # of a study's rows
@@ -132,6 +132,31 @@ def show_methods(table: pd.DataFrame) -> Figure:
     return fig
 
 
+def show_statistics(table: pd.DataFrame, *, title: str) -> Figure:
+    """Dots on logarithmic axes: a panel for each column, a line for each row; samples in orange.
+
+    table: as `realism.table` gives it, its rows of a sample named "sample of ...".
+    """
+    shown = table.select_dtypes("number")
+    columns = 4
+    lines = -(-len(shown.columns) // columns)
+    height = (0.34 * len(shown) + 1.2) * lines
+    fig, axes = plt.subplots(lines, columns, figsize=(11, height), sharey=True, squeeze=False)
+    y = np.arange(len(shown))[::-1]
+    colours = [RGB if name.startswith("sample of ") else EVENT for name in shown.index]
+    for ax, measure in zip(axes.flat, shown.columns, strict=False):
+        ax.scatter(shown[measure], y, c=colours)
+        ax.set_xscale("log")
+        ax.set_title(textwrap.fill(measure, 26), fontsize="small")
+    for ax in axes.flat[len(shown.columns) :]:
+        ax.set_axis_off()
+    axes[0, 0].set_yticks(y, shown.index, fontsize="small")
+    axes[0, 0].set_ylim(-0.6, len(shown) - 0.4)
+    fig.suptitle(title, fontsize="medium")
+    fig.tight_layout()
+    return fig
+
+
 def show_breakdown(
     table: pd.DataFrame, *, title: str, names: dict | None = None, most: int = 30
 ) -> Figure:
@@ -162,7 +187,7 @@ def show_breakdown(
             right.errorbar(part.difference, at, xerr=half, fmt=marker, color=colour, capsize=2)
     right.axvline(0, color="0.3", lw=1)
     shown_names = names or {}
-    labels = [f"{shown_names.get(g, g)} ({baseline.recordings[g]})" for g in groups]
+    labels = [f"{plain(shown_names.get(g, g))} ({baseline.recordings[g]})" for g in groups]
     left.set_yticks(y, labels, fontsize="small")
     left.set(xlabel="top-1 accuracy [%]", xlim=(0, 102), ylim=(-0.6, len(groups) - 0.4))
     right.set_xlabel(f"difference to {rows[0]} [points],\n95 % interval")

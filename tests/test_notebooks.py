@@ -203,6 +203,14 @@ def test_a_note_says_what_was_not_run_and_how_to_run_it(shown):
     assert "`-p rerun True` trains them." in shown[2][0]  # `make table4` trains the sample
 
 
+def test_a_real_study_is_about_real_data_that_make_real_gets(shown):
+    page = notebooks.open_real_study("real_biolab", seeds=1)
+    assert page.origin == "real" and page.baseline == "no text" and len(page.rows) == 4
+    assert shown[0][0].startswith("**Real data** (data/biolab). ")
+    notebooks.origin_note("x", {"a": []}, dataset="d", data_root="d", how="make real")
+    assert "Not run: a. `make real` trains them." in shown[1][0]
+
+
 def test_a_note_warns_of_rows_with_other_seeds_and_never_of_the_code(shown):
     alike = {"full": of_accuracies(84, 85), "less": of_accuracies(60, 61), "none": []}
     notebooks.origin_note("fig4", alike, dataset="hardvs")

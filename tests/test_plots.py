@@ -414,3 +414,41 @@ def test_many_groups_are_in_order_of_the_baselines_accuracy_and_the_middle_is_le
 def test_the_two_colours_are_told_apart():
     assert len({OURS, PAPER, GREY}) == 3
     assert to_rgb(OURS)[2] > to_rgb(OURS)[0] and to_rgb(PAPER)[0] > to_rgb(PAPER)[2]
+
+
+# ---------------------------------------------------------------- names
+
+
+@pytest.mark.parametrize("name", ["$5 and $10", "cost in $", r"$\alpha$", "a_b^c"])
+def test_names_are_shown_as_they_are_where_matplotlib_would_see_a_formula(name):
+    def drawn(text):
+        """What is drawn: a formula loses its dollars, and an escaped dollar its backslash."""
+        return text._preprocess_math(text.get_text())
+
+    table = pd.DataFrame({"label": [0, 0, 1], "class1": [0, 1, 1], "correct": [True, False, True]})
+    table[["class2", "p1", "p2"]] = [1, 0.7, 0.3]
+    _, ax = plt.subplots()
+    plots.draw_top5(ax, table.iloc[0], [name, "other"])
+    texts = [
+        *plots.per_class(table, [name, "other"]).axes[0].get_yticklabels(),
+        *plots.confusion(table, [name, "other"]).axes[0].get_xticklabels(),
+        *ax.texts,
+    ]
+    groups = pd.DataFrame({"recordings": 3, "top-1 [%]": 50.0}, index=[("full", 0)])
+    groups.index = pd.MultiIndex.from_tuples(groups.index)
+    fig = study_plots.show_breakdown(groups, title="", names={0: name})
+    texts += fig.axes[0].get_yticklabels()
+    found = [text for text in texts if drawn(text)[0].startswith(name)]
+    assert len(found) == 4 and not any(drawn(text)[1] for text in found)
+    assert drawn(found[-1])[0] == f"{name} (3)"
+
+
+def test_statistics_stand_in_a_panel_each_and_samples_in_their_colour():
+    table = pd.DataFrame({"rate": [1.0, 10.0], "ink": [3.0, np.nan]}, index=["sample of a", "mine"])
+    fig = study_plots.show_statistics(table, title="title")
+    rate, ink = fig.axes[:2]
+    assert rate.get_title() == "rate" and ink.get_title() == "ink" and rate.get_xscale() == "log"
+    (dots,) = rate.collections
+    assert dots.get_offsets().tolist() == [[1, 1], [10, 0]]
+    assert [to_hex(c) for c in dots.get_facecolors()] == [PAPER, OURS]
+    assert list(y_names(rate).values()) == ["sample of a", "mine"]

@@ -14,7 +14,7 @@ from pybtex.database import parse_file
 from snakemake.cli import get_argument_parser
 
 import safe_core
-from safe_companion import datasets, paper, prompts, records, studies
+from safe_companion import datasets, paper, prompts, real_studies, records, studies
 from safe_companion.__main__ import COMMANDS
 
 PAGES = sorted((ROOT / "book").glob("*.md"))
@@ -125,6 +125,7 @@ def check_snakemake(words):
     known = set()
     for dataset in studies.SWEPT:
         known.update(studies.studies(dataset, "real"))
+    known.update(real_studies.real_studies())
     targets = [word for word in words if "=" not in word and word in known]
     assert sorted(options.targets) == sorted(targets)
     for profile in options.profile or []:

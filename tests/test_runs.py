@@ -450,3 +450,9 @@ def test_notes_beside_a_run_that_are_damaged_are_named(tmp_path, content):
     (tmp_path / "starts.json").write_text(content)
     with pytest.raises(ValueError, match="starts.json: does not say how the run was begun"):
         records.note_start(tmp_path, configure(), resume=True)
+
+
+def test_text_features_of_a_file_are_not_asked_for_before_the_classes_are_known():
+    """Towers are looked at first, with a class that no file knows."""
+    fields = {"dataset": "folder", "data_root": "-", "text_source": "file", "text_file": "no.npz"}
+    runs.check_weights(safe_core.configure("sample", **fields))

@@ -370,7 +370,8 @@ def test_the_records_of_one_folder_are_not_shown_as_those_of_another(results, tm
 def test_records_about_other_data_than_those_at_hand_stop_the_sweep(tmp_path, monkeypatch):
     opened = []
 
-    def open_dataset(config):
+    def open_dataset(config, *, skipped):
+        assert (skipped is None) == (config.dataset != "folder")  # whose rows ask for other things
         opened.append((config.dataset, config.data_root))
         return SimpleNamespace(fingerprint=f"{config.dataset} at hand")
 
@@ -382,8 +383,10 @@ def test_records_about_other_data_than_those_at_hand_stop_the_sweep(tmp_path, mo
         asked[str(file)] = {"dataset": dataset, "data_root": None}
     asked[str(tmp_path / "to be made.json")] = {"dataset": "hardvs", "data_root": None}
     asked[str(tmp_path / "real.json")] = {"dataset": "hardvs", "data_root": "/data"}
+    asked[str(tmp_path / "object.json")] = {"dataset": "folder", "data_root": "data/biolab"}
     studies.check_data(asked)
-    assert opened == [("hardvs", None), ("pokerevent", None), ("hardvs", "/data")]
+    real = [("hardvs", "/data"), ("folder", "data/biolab")]
+    assert opened == [("hardvs", None), ("pokerevent", None), *real]
     Path(tmp_path / "c.json").write_text(json.dumps({"data": {"fingerprint": "hardvs at hand"}}))
     message = r"1 records are about other data than the pokerevent at hand.*c\.json: delete"
     with pytest.raises(ValueError, match=message):

@@ -1,0 +1,222 @@
+"""Statistics of event streams on streams whose statistics are known; baselines; real studies."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import ROOT
+from PIL import Image
+from recipes import make_events, random_events, save_npz
+
+import safe_core
+from safe_companion import baselines, claims, datasets, effects, places, real_studies, realism
+from safe_companion.__main__ import main
+from safe_companion.recordings import Recording
+
+SIZE = (20, 10)
+
+
+def recording(events, size=SIZE):
+    return Recording("r", ROOT / "r", size, events)
+
+
+def noise(hz, seconds, seed=0, size=SIZE):
+    count = round(hz * seconds * size[0] * size[1])
+    return random_events(count, size, seed, round(seconds * 1e6))
+
+
+# ---------------------------------------------------------------- statistics
+
+
+def test_rates_shares_and_ink_are_what_was_put_in():
+    events = noise(2.0, 5.0)
+    events["p"][: len(events) // 4] = 1
+    events["p"][len(events) // 4 :] = 0
+    found = realism.statistics([recording(events)] * 2)
+    assert found["recordings"] == 2 and found["seconds"] == pytest.approx(10, rel=0.01)
+    assert found["rate"] == pytest.approx(2.0, rel=0.01) and found["size"] == [20, 10]
+    assert found["on"] == pytest.approx(25, abs=0.1)
+    assert found["ink"] == pytest.approx(100 * (1 - np.exp(-0.2)), rel=0.05)  # Poisson's
+
+
+def test_the_ink_of_a_piece_that_is_a_little_shorter_than_a_window_counts():
+    events = make_events((0, 0, 0, 1), (1, 0, 50_000, 0), (1, 0, 97_000, 0))
+    assert realism.statistics([recording(events)])["ink"] == pytest.approx(1.0)
+    events["t"] //= 3
+    assert realism.statistics([recording(events)])["ink"] is None
+
+
+def test_sparse_noise_is_alone_and_a_moving_edge_is_not():
+    sparse = realism.statistics([recording(noise(0.2, 10.0, size=(60, 60)), (60, 60))])
+    assert sparse["alone"] > 97 and sparse["noise"] == pytest.approx(0.2, rel=0.05)
+    rows = [(x, y, 5_000 * x, 1) for x in range(20) for y in range(10)]  # a column each 5 ms
+    edge = realism.statistics([recording(make_events(*rows))])
+    assert edge["alone"] == 0 and edge["noise"] == 0
+
+
+@pytest.mark.parametrize(
+    ("second", "alone"),
+    [
+        ((6, 5, 19_000, 0), 0),
+        ((6, 5, 31_000, 0), 1),
+        ((7, 5, 19_000, 0), 1),
+        ((5, 5, 19_000, 0), 0),
+    ],
+)
+def test_company_is_a_neighbour_or_the_pixel_itself_in_the_last_ten_milliseconds(second, alone):
+    first = [(0, 0, 0, 0), (5, 5, 15_000, 1)]
+    found = realism.statistics([recording(make_events(*first, second))])
+    assert found["alone"] == pytest.approx(100 * (1 + alone) / 2)
+
+
+def test_quiet_pixels_and_short_gaps_are_found():
+    busy = noise(50, 2.0)
+    busy = busy[busy["y"] > 1]  # two of ten rows are silent
+    assert realism.statistics([recording(busy)])["quiet"] == 0
+    steady = make_events(*[(3, 3, 700 * i, i % 2) for i in range(1000)])
+    assert realism.statistics([recording(steady)])["soonest"] == 700
+
+
+def test_two_cameras_are_not_measured_as_one_and_nothing_is_no_camera():
+    two = [recording(noise(1, 1.0)), recording(noise(1, 1.0, size=(8, 8)), (8, 8))]
+    with pytest.raises(ValueError, match="sensor of .8, 8., .20, 10. before"):
+        realism.statistics(two)
+    with pytest.raises(ValueError, match="no recording with events"):
+        realism.statistics([Recording("r", ROOT, SIZE)])
+
+
+def measured(**values):
+    return dict.fromkeys(realism.MEASURES, 1.0) | {"size": [128, 128]} | values
+
+
+def test_the_answer_says_which_measures_of_the_samples_lie_among_the_real_ones():
+    table = {
+        "sample of a": measured(rate=5.0, on=50.0),
+        "sample of b": measured(rate=1.5, on=60.0),
+        "x": measured(rate=1.0, on=55.0),
+        "y": measured(rate=4.0, on=70.0),
+    }
+    text = realism.in_words(table)
+    assert text.startswith("Of 7 measures, the samples are among the real recordings in 5: ")
+    assert "events a pixel and second (1.5 to 5 in the samples, 1 to 4 in real" in text
+    assert "ON events, % of all (50 to 60 in the samples, 55 to 70" in text
+    assert realism.in_words({}) == "Nothing was measured that could be compared."
+
+
+def test_advice_names_fields_of_the_world():
+    from safe_companion.sample import World
+
+    found = realism.advice(measured(quiet=0.04, noise=0.3, soonest=950.0, on=56.0))
+    named = {name for key in found if key != "nothing" for name in key.split(", ")}
+    assert named <= {field.name for field in dataclasses.fields(World)}
+    assert "0.04 to 0.3" in found["noise_hz"] and "at most 950" in found["refractory_us"]
+    assert found["width, height"].startswith("128, 128") and "56 %" in found["nothing"]
+
+
+def test_the_command_keeps_what_was_measured_of_others(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(realism, "of_samples", lambda most: {"sample of a": measured(size=SIZE)})
+    for i in range(3):
+        save_npz(tmp_path / "mine" / "a" / f"{i}.npz", noise(1, 1.0, i), sensor_size=SIZE)
+    file = tmp_path / "kept.json"
+    file.write_text(json.dumps({"other": measured(), "mine": "old"}))
+    assert main(["realism", f"mine={tmp_path / 'mine'}", "--most", "2", "--save", str(file)]) == 0
+    kept = json.loads(file.read_text())
+    assert set(kept) == {"other", "mine", "sample of a"} and kept["mine"]["recordings"] == 2
+    assert kept["mine"]["date"] and "for a World like mine" in capsys.readouterr().out
+    assert main(["realism", "mine"]) == 2 and "NAME=PATH" in capsys.readouterr().err
+
+
+# ---------------------------------------------------------------- baselines
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Two classes that differ by where a square is; one label of the test list is wrong."""
+    lists = {"train": [], "test": []}
+    for split, count in (("train", 6), ("test", 4)):
+        for label, name in enumerate(("left", "right")):
+            for i in range(count):
+                pixels = np.full((32, 32, 3), 255, np.uint8)
+                column = 4 if label == 0 else 20
+                pixels[8 + i : 16 + i, column : column + 8] = (220, 30, 30)
+                sample = f"{split}_{i}"
+                place = tmp_path / "data" / name / sample / f"{sample}_dvs"
+                place.mkdir(parents=True)
+                Image.fromarray(pixels).save(place / "00000000.png")
+                lists[split].append(f"{name}/{sample} 1 {label}\n")
+    lists["test"][0] = "left/test_0 1 1\n"
+    for split, lines in lists.items():
+        (tmp_path / "data" / f"{split}_label.txt").write_text("".join(lines))
+    return tmp_path / "data"
+
+
+def test_baselines_answer_every_test_recording_and_compare_as_runs_do(folder, tmp_path, capsys):
+    file = tmp_path / "of" / "answers.csv"
+    assert main(["baselines", str(folder), str(file)]) == 0
+    said = capsys.readouterr().out
+    assert "nearest neighbour: top-1 87.5 %" in said and "chance: top-1 " in said
+    table = pd.read_csv(file)
+    assert list(table.columns) == ["name", "label", *baselines.NAMES] and len(table) == 8
+    assert (table["nearest neighbour"] == [0] * 4 + [1] * 4).all()
+    assert (table["linear probe"] == [0] * 4 + [1] * 4).all() and table.chance.nunique() == 1
+    found = baselines.as_runs(file, 3)
+    compared = effects.effect_table(found, baseline="chance")
+    assert compared.pairs["nearest neighbour"] == 3
+    assert compared.difference["linear probe"] == 87.5 - compared["top-1 [%]"]["chance"]
+    assert baselines.as_runs(tmp_path / "none.csv", 3) == {name: [] for name in baselines.NAMES}
+
+
+def test_baselines_refuse_clips_that_are_drawn(folder):
+    config = safe_core.configure(
+        "sample", dataset="folder", data_root=str(folder), modality="event", frames=1
+    )
+    with pytest.raises(ValueError, match="augment='none'"):
+        baselines.answers(datasets.open_dataset(config), config)
+
+
+# ---------------------------------------------------------------- studies
+
+
+def all_rows():
+    for study, rows in real_studies.real_studies().items():
+        for row, fields in rows.items():
+            config = safe_core.configure(real_studies.PRESET, **fields)
+            yield study, row, config, places.Place.of(config).name
+
+
+def test_real_studies_are_real_and_each_row_has_a_place_of_its_own():
+    names = {}
+    for study, row, config, name in all_rows():
+        folder = config.data_root.removeprefix(f"{real_studies.DATA}/")
+        assert config.origin == "real" and folder in real_studies.FOLDERS
+        assert name.startswith(f"real/folder/data_root={folder},preset=sample,")
+        assert name not in names, f"{row} of {study} is {names.get(name)}"
+        names[name] = row
+    assert min(n for study, n in real_studies.SEEDS.items() if study != "real_nmnist") >= 8
+
+
+def test_rows_of_one_study_differ_in_what_they_are_named_for():
+    rows = real_studies.real_studies()["real_nmnist"]
+    for light in real_studies.LIGHTS:
+        both, stimulus = rows[f"both, light {light}"], rows[f"stimulus, light {light}"]
+        assert stimulus == both | {"modality": "rgb"}
+        assert rows[f"both, light {light}, no names"] == both | {"use_text": False}
+    assert all(fields["steps"] == 300 and fields["val_fraction"] == 0 for fields in rows.values())
+
+
+def test_no_claim_of_the_paper_rests_on_them():
+    shown = claims.ledger().record.dropna()
+    assert not shown.str.contains("real/folder").any()
+
+
+def test_make_real_fetches_every_folder_that_a_study_reads():
+    makefile = (ROOT / "Makefile").read_text()
+    lights = makefile.split("LIGHTS := ")[1].splitlines()[0].split()
+    assert tuple(lights) == real_studies.LIGHTS
+    for folder, (name, _) in real_studies.FOLDERS.items():
+        if name != "nmnist-pairs":
+            assert f"safe fetch {name} {real_studies.DATA}/{folder}\n" in makefile
+    (line,) = [line for line in makefile.splitlines() if "snakemake real_nmnist" in line]
+    assert set(real_studies.real_studies()) <= set(line.split())
