@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 WINDOW_US = 100_000  # of which the ink is measured
 NEAR_US = 10_000  # an event is alone if no pixel around it had one in this time before
+LONG_S = 10  # seconds that it takes to know which pixels are quiet
 QUIET = 10  # percent of the pixels: those with the fewest events over all recordings
 
 # What is measured, its unit, and how it is shown.
@@ -58,11 +59,12 @@ def _neighbours(events: np.ndarray, width: int, height: int, near_us: int) -> tu
 
 
 def _gaps(events: np.ndarray, width: int) -> np.ndarray:
-    """Times between successive events of the same pixel, in us."""
+    """Times between successive events of the same pixel, in us, but for equal time stamps."""
     pixel = events["y"].astype(np.int64) * width + events["x"]
     order = np.argsort(pixel, kind="stable")
     same = np.diff(pixel[order]) == 0
-    return np.diff(events["t"][order])[same]
+    gaps = np.diff(events["t"][order])[same]
+    return gaps[gaps > 0]
 
 
 def _ink(events: np.ndarray, size: tuple[int, int]) -> list[float]:
@@ -129,7 +131,7 @@ def statistics(recordings: Iterable[Recording]) -> dict[str, Any]:
         "ink": 100 * float(np.mean(ink)) if ink else None,
         "alone": 100 * share_alone,
         "noise": share_alone * events / pixels / seconds,
-        "quiet": float(quietest.mean() / seconds),
+        "quiet": float(quietest.mean() / seconds) if seconds >= LONG_S else None,
         "soonest": float(np.percentile(between, 1)) if len(between) else None,
     }
 
@@ -200,9 +202,11 @@ def advice(yours: dict[str, Any]) -> dict[str, str]:
     width, height = yours["size"]
     found = {"width, height": f"{width}, {height} (now {WORLD.width}, {WORLD.height})"}
     low, high = WORLD.noise_hz
+    bounds = [f"{yours['noise']:.2g} (by the lone events)"]
+    if yours["quiet"] is not None:
+        bounds.append(f"{yours['quiet']:.2g} (by the quietest pixels)")
     found["noise_hz"] = (
-        f"at most {yours['quiet']:.2g} to {yours['noise']:.2g} events a second and pixel (now "
-        f"{low:g} to {high:g}), by the quietest pixels and by the lone events"
+        f"at most {' and '.join(bounds)} events a second and pixel (now {low:g} to {high:g})"
     )
     if yours["soonest"] is not None:
         found["refractory_us"] = (

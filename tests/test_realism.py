@@ -3,18 +3,32 @@
 import dataclasses
 import json
 
+import matplotlib
+import nbformat
 import numpy as np
 import pandas as pd
 import pytest
 from conftest import ROOT
+from made_runs import of_accuracies
+from matplotlib import pyplot as plt
 from PIL import Image
 from recipes import make_events, random_events, save_npz
 
 import safe_core
-from safe_companion import baselines, claims, datasets, effects, places, real_studies, realism
+from safe_companion import (
+    baselines,
+    claims,
+    datasets,
+    effects,
+    notebooks,
+    places,
+    real_studies,
+    realism,
+)
 from safe_companion.__main__ import main
 from safe_companion.recordings import Recording
 
+matplotlib.use("Agg")
 SIZE = (20, 10)
 
 
@@ -72,10 +86,12 @@ def test_company_is_a_neighbour_or_the_pixel_itself_in_the_last_ten_milliseconds
 
 
 def test_quiet_pixels_and_short_gaps_are_found():
-    busy = noise(50, 2.0)
+    busy = noise(50, 11.0)
     busy = busy[busy["y"] > 1]  # two of ten rows are silent
     assert realism.statistics([recording(busy)])["quiet"] == 0
-    steady = make_events(*[(3, 3, 700 * i, i % 2) for i in range(1000)])
+    assert realism.statistics([recording(noise(2, 11.0))])["quiet"] == pytest.approx(1.3, abs=0.2)
+    assert realism.statistics([recording(noise(2, 2.0))])["quiet"] is None  # who knows yet
+    steady = make_events(*[(3, 3, 700 * (i // 2), i % 2) for i in range(1000)])  # in pairs
     assert realism.statistics([recording(steady)])["soonest"] == 700
 
 
@@ -111,7 +127,10 @@ def test_advice_names_fields_of_the_world():
     found = realism.advice(measured(quiet=0.04, noise=0.3, soonest=950.0, on=56.0))
     named = {name for key in found if key != "nothing" for name in key.split(", ")}
     assert named <= {field.name for field in dataclasses.fields(World)}
-    assert "0.04 to 0.3" in found["noise_hz"] and "at most 950" in found["refractory_us"]
+    assert (
+        "at most 0.3 (by the lone events) and 0.04 (by the quietest" in found["noise_hz"]
+        and "at most 950" in found["refractory_us"]
+    )
     assert found["width, height"].startswith("128, 128") and "56 %" in found["nothing"]
 
 
@@ -220,3 +239,68 @@ def test_make_real_fetches_every_folder_that_a_study_reads():
             assert f"safe fetch {name} {real_studies.DATA}/{folder}\n" in makefile
     (line,) = [line for line in makefile.splitlines() if "snakemake real_nmnist" in line]
     assert set(real_studies.real_studies()) <= set(line.split())
+
+
+# ---------------------------------------------------------------- pages
+
+
+def page_of(name, monkeypatch, accuracies):
+    """{names of a notebook} after its cells have run, with made-up runs in place of records."""
+
+    def open_real_study(study, *, seeds):
+        rows = real_studies.real_studies()[study]
+        found = {}
+        for row in rows:
+            runs = of_accuracies(*accuracies(row), recordings=200, origin="real", p1=0.5)
+            found[row] = runs
+        return notebooks.Opened(study, "folder", "data", "sample", rows, found)
+
+    monkeypatch.setattr(notebooks, "open_real_study", open_real_study)
+    monkeypatch.setattr(notebooks, "check_parameters", lambda: None)
+    monkeypatch.setattr(
+        baselines,
+        "as_runs",
+        lambda *_: {n: of_accuracies(*[40] * 5, recordings=200) for n in baselines.NAMES},
+    )
+    monkeypatch.chdir(ROOT / "notebooks")
+    names = {}
+    for cell in nbformat.read(ROOT / "notebooks" / f"{name}.ipynb", 4).cells:
+        if cell.cell_type == "code":
+            exec(compile(cell.source, name, "exec"), names)
+    plt.close("all")
+    return names
+
+
+def test_the_page_of_nmnist_says_at_which_light_two_inputs_beat_one(monkeypatch):
+    def accuracies(row):
+        if "light 1" in row.split(", no names")[0].removeprefix("few: ").split(",")[-1]:
+            return (95,) * 5 if row.startswith("both") else (80,) * 5
+        if row.endswith("light 0.0001") and row.startswith("both"):
+            return (60,) * 5
+        return (80,) * 5
+
+    names = page_of("real_nmnist", monkeypatch, accuracies)
+    assert names["sentence"] == (
+        "With real events, two inputs are better than each alone at light 1; worse than one of "
+        "them at light 0.0001; neither, by these intervals at light 0.01, 0.001."
+    )
+    assert names["gains"]["to events"].tolist() == [15, 0, 0, -20]
+    assert names["table"]["both [%]"].tolist() == [95, 80, 80, 60]
+
+
+def test_the_page_of_biolab_compares_with_the_nearest_neighbour(monkeypatch):
+    levels = {"no text": 60, "names, tiny CLIP": 62, "names, CLIP ViT-B/32": 70}
+    names = page_of("real_biolab", monkeypatch, lambda row: (levels.get(row, 50),) * 5)
+    assert "(names, CLIP ViT-B/32) has 70.0 % where chance has 40.0: +30.0 ± " in names["sentence"]
+    assert "change +10.0 ± " in names["sentence"] and "(better)" in names["sentence"]
+
+
+def test_without_runs_the_pages_say_what_makes_them(monkeypatch):
+    for name in ("real_nmnist", "real_biolab"):
+        assert "make real" in page_of(name, monkeypatch, lambda row: ())["sentence"]
+
+
+def test_the_page_of_the_sample_world_shows_what_was_measured(monkeypatch):
+    names = page_of("real_events", monkeypatch, lambda row: ())
+    file = ROOT / "results" / "real_events.json"
+    assert list(names["measured"]) == (list(json.loads(file.read_text())) if file.exists() else [])
