@@ -50,6 +50,8 @@ def studies(dataset: str, origin: str, preset: str | None = None) -> dict[str, R
     for another data set their rows are the same with that data set's sentences. preset: to which
     the fields belong; None: that of the data. Rows of fewer recordings have its optimiser steps.
     """
+    if dataset == "conjunctions":  # a world of its own, of which the paper says nothing
+        return {"conjunctions": beyond.conjunctions()}
     whole = safe_core.configure(preset, dataset=dataset, data_root=_no_place(origin))
     template: dict = {}
     rewritten = {"prompt_file": f"book/prompts/{dataset}.json"}
@@ -83,8 +85,6 @@ def studies(dataset: str, origin: str, preset: str | None = None) -> dict[str, R
     }
     found["unseen"] = beyond.few_and_unseen(dataset)
     found["pretraining"] = beyond.pretraining()
-    if dataset == "conjunctions":
-        found["conjunctions"] = beyond.conjunctions()
     return found
 
 

@@ -43,6 +43,7 @@ def test_records_of_one_data_set_are_about_the_same_data():
     assert by_data and all(len(fingerprints) == 1 for fingerprints in by_data.values())
 
 
+@pytest.mark.xfail(strict=True, reason="studies of 0.4.0 have no records before the next sweep")
 @pytest.mark.parametrize("dataset", ["hardvs", "pokerevent"])
 def test_every_row_of_the_sweep_has_records(dataset):
     known = studies.studies(dataset, "sample")
