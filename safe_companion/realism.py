@@ -211,7 +211,7 @@ def advice(yours: dict[str, Any]) -> dict[str, str]:
     if yours["soonest"] is not None:
         found["refractory_us"] = (
             f"at most {yours['soonest']:,.0f} (now {WORLD.refractory_us:,}): 1 % of the events "
-            "follow another of their pixel as soon"
+            "follow another of their pixel as soon, if none of them is read twice"
         )
     found["nothing"] = (
         f"{yours['on']:.0f} % of the events are ON; World has one threshold for both polarities, "

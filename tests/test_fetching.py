@@ -421,6 +421,23 @@ def test_two_lights_of_a_recording_share_their_noise():
     assert np.corrcoef(dark.ravel(), darker.ravel())[0, 1] > 0.9
 
 
+def test_a_grey_stays_the_grey_that_it_is_in_a_bright_room():
+    frames = real_sets.stimulus_frames(
+        np.full((28, 28), 128, np.uint8), 1.0, np.random.default_rng(0)
+    )
+    assert frames[0, 8:24, 8:24].mean() == pytest.approx(128, abs=3)
+
+
+def test_recordings_have_noise_of_their_own(world):
+    fetching.fetch("nmnist-pairs", world / "out", clones=world / "clones", how=How(1e-4))
+    dark = []
+    for number in (1, 2):
+        recording = read_recording(world / "out" / "zero" / f"{number:04d}_stimulus")
+        frame = np.asarray(read_image(recording.frame_sources[0])).astype(float)
+        dark.append((frame - frame.mean(axis=0)).ravel())
+    assert abs(np.corrcoef(*dark)[0, 1]) < 0.2
+
+
 # ---------------------------------------------------------------- as published
 
 
