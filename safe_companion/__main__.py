@@ -50,17 +50,17 @@ COMMANDS = {
         model_commands.evaluate_options,
         model_commands.evaluate,
     ),
-    "robustness": Command(
-        "test a trained model when cameras fail, and on the sample at fixed light and speed",
-        "safe robustness runs/mine/best.safetensors --on corruptions",
-        model_commands.robustness_options,
-        model_commands.robustness,
-    ),
     "predict": Command(
         "ask a trained model about recordings",
         "safe predict runs/mine/best.safetensors take_00.npz take_01.aedat4 --save answers.png",
         model_commands.predict_options,
         model_commands.predict,
+    ),
+    "robustness": Command(
+        "test a trained model when cameras fail, and on the sample at fixed light and speed",
+        "safe robustness runs/mine/best.safetensors --on corruptions",
+        model_commands.robustness_options,
+        model_commands.robustness,
     ),
     "check": Command(
         "list what is wrong with the recordings of a data set",
