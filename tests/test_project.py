@@ -1,7 +1,7 @@
 """What the repository promises about itself."""
 
-import json
 import ast
+import json
 import re
 import subprocess
 import sys
