@@ -1,6 +1,7 @@
 """What the repository promises about itself."""
 
 import ast
+import json
 import re
 import subprocess
 import sys
@@ -231,8 +232,11 @@ def test_make_clean_leaves_runs_and_records():
 
 def test_shipped_weights_are_small_and_say_how_they_were_made():
     files = sorted((ROOT / "weights").glob("*.safetensors"))
-    assert [f.stem for f in files] == ["tiny_clip", "tiny_resnet", "tiny_vit"]
+    assert {"tiny_clip", "tiny_resnet", "tiny_vit"} <= {f.stem for f in files}
     assert sum(f.stat().st_size for f in files) < 10 * 2**20
+    for file in files:
+        about = json.loads(file.with_suffix(".json").read_text())
+        assert about["build"] and {"made_by", "date", "hardware"} <= about["record"].keys()
 
 
 def test_ci_runs_the_readme_test_command():
