@@ -17,6 +17,7 @@ Each module answers one question, which its first line asks. Imports point down 
     records                       what is known of a run
     places                        names of runs, and where they lie
     models                        all models that can be built
+    peers                         other methods' networks on the same clips
     released, datasets            the model of the authors' code; data sets and their splits
     checks, plausibility          recordings that cannot be used; what looks wrong in a data set
     processes                     a process among others: its GPU, its group
