@@ -172,65 +172,65 @@ def without_head(net: Any, name: str) -> tuple[nn.Module, int]:
 
 
 def r2plus1d(config: Config, weights: Any) -> tuple[nn.Module, int]:
-    """R(2+1)D (Tran et al., 2018) of 18 layers; small: of 10, a quarter as wide."""
+    """R(2+1)D (Tran et al., 2018) of 18 layers; small: an eighth as wide."""
     net = SmallR2Plus1D() if is_small(config) else video.r2plus1d_18(weights=weights)
     return without_head(net, "fc")
 
 
 class SmallR2Plus1D(VideoResNet):
-    """torchvision's R(2+1)D, whose widths are no arguments, a quarter as wide."""
+    """torchvision's R(2+1)D, whose widths are no arguments, an eighth as wide."""
 
     def __init__(self) -> None:
-        super().__init__(BasicBlock, [Conv2Plus1D] * 4, [1, 1, 1, 1], self.small_stem)
+        super().__init__(BasicBlock, [Conv2Plus1D] * 4, [2, 2, 2, 2], self.small_stem)
         self.fc = nn.Linear(self.inplanes, 1)
 
     def small_stem(self) -> nn.Module:
-        self.inplanes = 16
-        space = nn.Conv3d(3, 12, (1, 7, 7), (1, 2, 2), (0, 3, 3), bias=False)
-        time = nn.Conv3d(12, self.inplanes, (3, 1, 1), 1, (1, 0, 0), bias=False)
-        parts = [space, nn.BatchNorm3d(12), nn.ReLU(), time, nn.BatchNorm3d(self.inplanes)]
-        return nn.Sequential(*parts, nn.ReLU())
+        self.inplanes = 8
+        space = nn.Conv3d(3, 6, (1, 7, 7), (1, 2, 2), (0, 3, 3), bias=False)
+        time = nn.Conv3d(6, 8, (3, 1, 1), 1, (1, 0, 0), bias=False)
+        parts = [space, nn.BatchNorm3d(6), nn.ReLU(), time, nn.BatchNorm3d(8), nn.ReLU()]
+        return nn.Sequential(*parts)
 
     def _make_layer(self, block: Any, conv: Any, planes: int, *rest: Any, **more: Any) -> Any:
-        return super()._make_layer(block, conv, planes // 4, *rest, **more)
+        return super()._make_layer(block, conv, planes // 8, *rest, **more)
 
 
 def video_swin(config: Config, weights: Any) -> tuple[nn.Module, int]:
-    """Video Swin, tiny (Liu et al., 2022); small: two stages of one block each."""
+    """Video Swin, tiny (Liu et al., 2022); small: two of its four stages, larger patches."""
     if not is_small(config):
         return without_head(video.swin3d_t(weights=weights), "head")
-    stages: dict[str, Any] = {"embed_dim": 48, "depths": [1, 1], "num_heads": [3, 6]}
-    windows: dict[str, Any] = {"patch_size": [2, 4, 4], "window_size": [8, 7, 7]}
+    stages: dict[str, Any] = {"embed_dim": 96, "depths": [2, 2], "num_heads": [3, 6]}
+    windows: dict[str, Any] = {"patch_size": [2, 8, 8], "window_size": [8, 4, 4]}
     small = video.SwinTransformer3d(**stages, **windows, stochastic_depth_prob=0.0)
     return without_head(small, "head")
 
 
-MVIT_TIMES = 16
+MVIT_TIMES, MVIT_SIDE = 16, 224  # frames and pixels of the published network
 
 
 def mvit(config: Config, weights: Any) -> tuple[nn.Module, int]:
-    """MViTv2-S (Fan et al., 2021; Li et al., 2022); small: two stages of one block each.
+    """MViTv2-S (Fan et al., 2021; Li et al., 2022); small: four blocks, larger patches.
 
-    ValueError for images that it, or its weights, cannot take.
+    ValueError for images of another size than it can take.
     """
     side = config.image_size
+    if not is_small(config):
+        if side != MVIT_SIDE:
+            raise ValueError(f"image_size={side}: MViT sees {MVIT_SIDE}; expected that")
+        return without_head(video.mvit_v2_s(weights=weights), "head")
     if side % 32:
         raise ValueError(f"image_size={side}: MViT halves it five times; expected a multiple of 32")
-    size = (side, side)
-    if is_small(config):
-        one = block_of_mvit(inputs=24, outputs=24, heads=1, stride=1, pooled=4)
-        two = block_of_mvit(inputs=24, outputs=48, heads=2, stride=2, pooled=2)
-        ways: dict[str, Any] = {"residual_pool": True, "residual_with_cls_embed": False}
-        ways |= {"rel_pos_embed": True, "proj_after_attn": True}
-        net = video.MViT(size, len(times(config)), [one, two], **ways)
-    elif weights is None:
-        net = video.mvit_v2_s(spatial_size=size, temporal_size=MVIT_TIMES)
-    elif side != weights.meta["min_size"][0]:
-        expected = f"expected {weights.meta['min_size'][0]}, for which its weights are"
-        raise ValueError(f"image_size={side} of MViT; {expected}, or pretrained=False")
-    else:
-        net = video.mvit_v2_s(weights=weights)
-    return without_head(net, "head")
+    blocks = [
+        block_of_mvit(inputs=48, outputs=48, heads=1, stride=1, pooled=4),
+        block_of_mvit(inputs=48, outputs=96, heads=2, stride=2, pooled=2),
+        block_of_mvit(inputs=96, outputs=96, heads=2, stride=1, pooled=2),
+        block_of_mvit(inputs=96, outputs=192, heads=4, stride=2, pooled=1),
+    ]
+    ways: dict[str, Any] = {"residual_pool": True, "residual_with_cls_embed": False}
+    ways |= {"rel_pos_embed": True, "proj_after_attn": True}
+    ways |= {"patch_embed_kernel": (3, 9, 9), "patch_embed_padding": (1, 4, 4)}
+    ways |= {"patch_embed_stride": (2, 8, 8)}
+    return without_head(video.MViT((side, side), len(times(config)), blocks, **ways), "head")
 
 
 def block_of_mvit(*, inputs: int, outputs: int, heads: int, stride: int, pooled: int) -> Any:
