@@ -23,6 +23,7 @@ Each module answers one question, which its first line asks. Imports point down 
     predictions                   what a model answered on each test recording
     places, naming                names of runs, where they lie; classes that a model can answer
     models                        all models that can be built
+    peers                         other methods' networks on the same clips
     released, datasets            the model of the authors' code; data sets and their splits
     corruptions, levels           clips when a camera fails; the sample at fixed light and speed
     checks, plausibility          recordings that cannot be used; what looks wrong in a data set

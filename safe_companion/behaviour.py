@@ -8,7 +8,7 @@ holds the versions that it was made by; one of an older version is shown with a 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 if TYPE_CHECKING:  # processes that render the sample need no torch
     from safe_core import Config
@@ -18,13 +18,19 @@ VERSIONS = {
     "clips": 1,  # what the model sees of a recording, in training and in testing
     "model": 1,  # logits and optimiser steps of the paper's model, from the shipped weights
     "released": 1,  # the same of the released model
+    "peers": 1,  # the same of the other methods' networks, from random weights or the tiny ResNet's
     "training": 1,  # a whole training: order of clips, schedule, choice of the epoch, evaluation
 }
 
 
 def versions_of(config: Config) -> dict[str, int]:
     """The versions that decide a run of this configuration."""
-    groups = ["clips", "model" if config.fusion == "paper" else "released", "training"]
+    from safe_core import Peers  # loaded already: `config` is of there
+
+    model = "model" if config.fusion == "paper" else "released"
+    if config.model in get_args(Peers):
+        model = "peers"
+    groups = ["clips", model, "training"]
     if config.origin == "sample":
         groups.insert(0, "sample")
     return {group: VERSIONS[group] for group in groups}

@@ -50,6 +50,7 @@ def ledger() -> pd.DataFrame:
     Where there are no records: why. `code`: "older" if a record would be another today.
     """
     table = paper.claims()
+    run = {"", "SAFE", *table.system[table.fields.notna()]}
     lines = {}
     for name, claim in table.iterrows():
         line = {
@@ -63,7 +64,7 @@ def ledger() -> pd.DataFrame:
         }
         if claim.metric in ("contradiction", "ambiguity"):
             line["verdict"] = f"{claim.metric} in the paper"
-        elif claim.system not in ("", "SAFE"):
+        elif claim.system not in run:
             line["verdict"] = "not run: another method"
         else:
             line |= evidence(claim, table)
@@ -81,12 +82,14 @@ def evidence(claim: pd.Series, table: pd.DataFrame) -> dict:
     other = _other(claim, table)
     if claim.fields is not None:
         for origin in ("real", "sample"):
-            runs = records(claim.fields, dataset=claim.dataset, origin=origin)
+            fields = paper.fields_of(claim, origin)
+            runs = records(fields, dataset=claim.dataset, origin=origin)
             if not runs:
                 continue
             against = []
             if other is not None:
-                against = records(other.fields, dataset=other.dataset, origin=origin)
+                fields = paper.fields_of(other, origin)
+                against = records(fields, dataset=other.dataset, origin=origin)
             older = any(outdated(run) for run in runs)
             rows = _rows_beside(claim, table, origin)
             return judge(claim, other, runs, against, rows=rows) | {
@@ -176,20 +179,19 @@ def beside_paper(found: dict[str, list[dict]], where: str) -> pd.DataFrame:
     """
     table = paper.claims()
     rows = table[(table["where"] == where) & (table.metric == "top1")]
-    compares_methods = rows.system.nunique() > 1  # its rows are named by the methods
     lines = {}
     for _, claim in rows.iterrows():
         other = _other(claim, table)
         line = {"paper": claim.value, "verdict": "not run: another method"}
         if other is not None:
             line["paper difference"] = claim.value - other.value
-        if claim.system == "SAFE":
+        if claim.fields is not None:
             line["verdict"] = f"not run: needs {TITLES[claim.dataset]}"
-            runs = found.get(claim.setting, [])
+            runs = found.get(paper.row_of(claim), [])
             if runs:
-                against = [] if other is None else found.get(other.setting, [])
+                against = [] if other is None else found.get(paper.row_of(other), [])
                 line |= judge(claim, other, runs, against, rows=found)
-        lines[claim.system if compares_methods else claim.setting] = line
+        lines[paper.row_of(claim)] = line
     columns = ["paper", "paper difference", "ours", "±", "seeds"]
     columns += ["pairs", "difference", "± difference", "detectable", "verdict"]
     return pd.DataFrame.from_dict(lines, orient="index").reindex(columns=columns)

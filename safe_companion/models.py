@@ -4,9 +4,9 @@ from collections.abc import Callable
 from typing import Any
 
 import safe_core
-from safe_companion import contrast, faster, released, texts, towers, variants
+from safe_companion import contrast, faster, peers, released, texts, towers, variants
 
-__all__ = ["contrast", "released", "texts", "towers", "variants"]
+__all__ = ["contrast", "peers", "released", "texts", "towers", "variants"]
 
 
 def _faster(make: Callable) -> Callable:

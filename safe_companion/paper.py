@@ -25,6 +25,30 @@ def claims() -> pd.DataFrame:
     return table
 
 
+def methods() -> pd.DataFrame:
+    """book/peers.csv by the name of a method in Tables 2 and 3, but for SAFE.
+
+    here: what is run in its name, at both sizes, or "". needs: what it would take instead. hardvs,
+    pokerevent: its learning rate on that sample, of the study peers_recipe; "": the preset's.
+    """
+    return _table("peers.csv")
+
+
+def row_of(claim: pd.Series) -> str:
+    """The row of a study that a claim is: in Tables 2 and 3 the method, else the setting."""
+    compares_methods = claim["where"] in ("Table 2", "Table 3")
+    return claim.system if compares_methods else claim.setting
+
+
+def fields_of(claim: pd.Series, origin: str) -> dict[str, Any]:
+    """The configuration fields of a claim's runs on such data, "sample" or "real".
+
+    On the sample, other methods have the learning rate that was found for them there.
+    """
+    rate = methods()[claim.dataset].get(claim.system) if origin == "sample" else None
+    return claim.fields | ({"learning_rate": float(rate)} if rate else {})
+
+
 def deviations() -> pd.DataFrame:
     """book/deviations.csv by id: where the released code differs from the paper, how that is known.
 

@@ -12,6 +12,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 import safe_core
 from safe_companion import datasets, paper, prompts, studies
+from safe_companion.peers import PEERS
 from safe_companion.places import Place
 from safe_companion.records import all_runs
 from safe_core import FUSIONS, SAFE, Config
@@ -67,7 +68,9 @@ def towers(dataset: str, vision_tower: str, fusion: str) -> tuple:
 
 
 def count(config: Config) -> Clip:
-    """Operations of a clip in the parts of its model: towers, which rows share, and fusion."""
+    """Operations of a clip: of SAFE in its towers, which rows share, and its fusion."""
+    if config.model in PEERS:
+        return count_peer(config)
     model, of_image, of_text, tokens = towers(config.dataset, config.vision_tower, config.fusion)
     config = dataclasses.replace(config, pretrained=False)  # nothing is fetched
     with torch.device("meta"):
@@ -85,6 +88,19 @@ def count(config: Config) -> Clip:
         + texts_of_step / config.batch_size,
         testing=number * of_image[0] + of_fusion[0],
     )
+
+
+@functools.cache
+def count_peer(config: Config) -> Clip:
+    """Operations of a clip in another method's network, as a whole."""
+    config = dataclasses.replace(config, pretrained=False)
+    names = datasets.class_names(config.dataset, REAL)
+    with torch.device("meta"):
+        model = safe_core.build(config, [[name] for name in names]).eval()  # of one clip
+        size = (1, config.frames, 3, config.image_size, config.image_size)
+        clip = {branch: torch.zeros(size, dtype=torch.uint8) for branch in config.branches}
+    forward, both = flops(lambda: model(**clip))
+    return Clip(training=both, testing=forward)
 
 
 @functools.cache

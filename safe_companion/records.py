@@ -26,6 +26,7 @@ import torch
 
 import safe_core
 from safe_companion import ROOT, behaviour, datasets, predictions, prompts
+from safe_companion.peers import PEERS
 from safe_companion.places import CHECKPOINT, RECORD, Place
 from safe_core import FIELDS, Config
 
@@ -100,8 +101,8 @@ def today() -> str:
 
 
 def sentences_fingerprint(class_names: list[str], config: Config) -> str | None:
-    """16 hex digits of SHA-256 over the sentences of all classes; None without text."""
-    if not config.use_text:
+    """16 hex digits of SHA-256 over the sentences of all classes; None if none is read."""
+    if not config.use_text or config.model in PEERS:
         return None
     sentences = json.dumps(prompts.prompt_sentences(class_names, config))
     return hashlib.sha256(sentences.encode()).hexdigest()[:16]

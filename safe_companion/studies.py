@@ -29,6 +29,11 @@ def _swept() -> dict[str, list[str]]:
 
 
 SEEDS = 3  # of each row
+TUNING_SEED = (
+    1  # of the sample on which learning rates are chosen: none of its recordings is tested
+)
+# Tried for every other method. The paper's rate for SAFE is the first of those for real data.
+RATES = {"sample": (3e-4, 1e-3, 3e-3), "real": (8e-6, 8e-5, 8e-4)}
 MORE_SEEDS = 5  # of the headline rows, and where effects are small
 
 # {data set: studies}: those that a sweep runs on the samples. On real data it runs every study.
@@ -56,7 +61,8 @@ def studies(dataset: str, origin: str, preset: str | None = None) -> dict[str, R
     template: dict = {}
     rewritten = {"prompt_file": f"book/prompts/{dataset}.json"}
     full = {"event_windows": "afe"} | rewritten
-    found = _tables_of_the_paper(dataset)
+    found = _tables_of_the_paper(dataset, origin)
+    found["peers_recipe"] = _peers_recipe(dataset, origin)
     found["paper_vs_code"] = _deviations(dataset, origin)
     found["fig4"] = {"template": template, "+ rewritten prompts": rewritten, "+ AFE": full}
     found["ablation_no_text"] = {
@@ -92,24 +98,64 @@ def number_of_seeds(
     study: str, fields: dict, rows_of: dict[str, Rows], *, seeds: int, more_seeds: int
 ) -> int:
     """How many seeds a row of a study has, of those that `studies` gives."""
+    if study == "peers_recipe":
+        return 1
     many = study == "paper_vs_code" or fields in rows_of["fig4"].values()
     return more_seeds if many else seeds
 
 
-def _tables_of_the_paper(dataset: str) -> dict[str, Rows]:
+def _tables_of_the_paper(dataset: str, origin: str) -> dict[str, Rows]:
     found: dict[str, Rows] = {}
     for _, claim in paper.claims().iterrows():
         if claim.fields is None or not claim["where"].startswith("Table "):
             continue
-        fields = dict(claim.fields)
+        fields = paper.fields_of(claim, origin)
         if claim.dataset != dataset:
             if claim["where"] not in ("Table 4", "Table 5", "Table 6"):
                 continue
             if "prompt_file" in fields:
                 fields["prompt_file"] = f"book/prompts/{dataset}.json"
         study_name = claim["where"].lower().replace(" ", "")
-        found.setdefault(study_name, {})[claim.setting or claim.system] = fields
+        found.setdefault(study_name, {})[paper.row_of(claim)] = fields
+    for name, rows in found.items():
+        if "SAFE" in rows:  # with which the other methods are compared
+            found[name] = {"SAFE": rows["SAFE"]} | rows
     return found
+
+
+def _peers_recipe(dataset: str, origin: str) -> Rows:
+    tuning = {"sample_seed": TUNING_SEED} if origin == "sample" else {}
+    table = paper.claims()
+    fields_of_data = table.fields[table.dataset == dataset].dropna()
+    models = [fields["model"] for fields in fields_of_data if "model" in fields]
+    return {
+        f"{model}, {rate:g}": {"model": model, "learning_rate": rate} | tuning
+        for model in models
+        for rate in RATES[origin]
+    }
+
+
+def best_rates(found: Found) -> dict[str, float]:
+    """{model: learning rate} by the runs of `peers_recipe`, of models that were run with all.
+
+    The rate of the highest top-1, of the smallest of those: on the tuning sample's test list; for
+    real data, which have no tuning sample, the best epoch's on the validation split.
+    """
+    scores: dict[str, dict[float, float]] = {}
+    for row, of_row in found.items():
+        model, rate = row.split(", ")
+        scores.setdefault(model, {})[float(rate)] = _score(of_row[0]) if of_row else np.nan
+    return {
+        model: min(tried, key=lambda rate: (-tried[rate], rate))
+        for model, tried in scores.items()
+        if not np.isnan(list(tried.values())).any()
+    }
+
+
+def _score(run: dict) -> float:
+    if run["data"]["origin"] == "sample":
+        return run["test"]["top1"]
+    return max(epoch["val_top1"] for epoch in run["history"])
 
 
 def _deviations(dataset: str, origin: str) -> Rows:
@@ -272,15 +318,15 @@ def check_data(asked: dict[str, dict]) -> None:
 
     Files that do not exist yet are fine. Makes the samples that are asked for.
     """
-    for dataset, root in dict.fromkeys((f["dataset"], f["data_root"]) for f in asked.values()):
-        config = safe_core.configure(dataset=dataset, data_root=root)
+    by_data: dict[tuple, list[Path]] = {}
+    for file, fields in asked.items():
+        data = (fields["dataset"], fields["data_root"], fields.get("sample_seed"))
+        by_data.setdefault(data, []).append(Path(file))
+    for (dataset, root, sample_seed), every in by_data.items():
+        config = safe_core.configure(dataset=dataset, data_root=root, sample_seed=sample_seed)
         looked: list | None = [] if dataset == "folder" else None  # its runs ask for other things
         expected = datasets.open_dataset(config, skipped=looked).fingerprint
-        files = [
-            Path(file)
-            for file, fields in asked.items()
-            if (fields["dataset"], fields["data_root"]) == (dataset, root) and Path(file).exists()
-        ]
+        files = [file for file in every if file.exists()]
         other = [file for file in files if _fingerprint(file) != expected]
         if other:
             raise ValueError(

@@ -37,10 +37,13 @@ def show_study(table: pd.DataFrame, *, title: str, origin: str) -> Figure:
     return fig
 
 
-def show_beside(table: pd.DataFrame, *, title: str, origin: str, dataset: str) -> Figure:
+def show_beside(
+    table: pd.DataFrame, *, title: str, origin: str, dataset: str, paper: str = "pokerevent"
+) -> Figure:
     """Each row's difference: the paper's as diamonds, ours with 95 % intervals below.
 
-    Ours are grey where the interval holds zero. table: as `claims.beside_paper` gives it.
+    Ours are grey where the interval holds zero. table: as `claims.beside_paper` gives it. dataset:
+    of our runs; paper: of the paper's numbers.
     """
     rows = table[table["paper difference"].notna()][::-1]
     height = 0.62 * len(rows) + 1.5
@@ -51,7 +54,7 @@ def show_beside(table: pd.DataFrame, *, title: str, origin: str, dataset: str) -
         "D",
         color=RGB,
         ms=6,
-        label="paper (PokerEvent, one run)",
+        label=f"paper ({TITLES[paper]}, one run)",
     )
     for y, (_, row) in enumerate(rows.iterrows()):
         half = row["± difference"]

@@ -25,7 +25,7 @@ from torch.utils.data import DistributedSampler
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import safe_core
-from safe_companion import behaviour, clips, events, released, sample
+from safe_companion import behaviour, clips, events, peers, released, sample
 
 FOLDER = Path(__file__).parent / "golden"
 Values = dict[str, list[float]]
@@ -183,7 +183,7 @@ def images_by_rule(batch: int, frames: int) -> tuple[torch.Tensor, torch.Tensor]
 def three_steps(config: safe_core.Config) -> list[float]:
     """Logits before an epoch of three optimiser steps, their losses, logits after them."""
     torch.manual_seed(config.seed)
-    model = safe_core.SAFE(config, SENTENCES)
+    model = safe_core.build(config, SENTENCES)
     rgb, event = images_by_rule(4, config.frames)
     labels = torch.arange(4)
     with torch.no_grad():
@@ -216,6 +216,16 @@ def released_models() -> Values:
     return {
         "pretrained": three_steps(safe_core.configure("sample", **fields)),
         "random": three_steps(safe_core.configure("sample", **fields, pretrained=False)),
+    }
+
+
+def models_of_the_other_methods() -> Values:
+    fields = {**TINY, "seed": 3}
+    cases: dict[str, dict] = {name: {"model": name} for name in peers.PEERS}
+    cases["events alone, frozen"] = {"model": "tsm", "modality": "event", "freeze_vision": True}
+    return {
+        case: three_steps(safe_core.configure("sample", **fields | own))
+        for case, own in cases.items()
     }
 
 
@@ -280,6 +290,7 @@ GROUPS: dict[str, tuple[Callable[[], Values], float, float]] = {
     "clips": (clips_of_recordings, 1e-3, 0.05),
     "model": (models_of_the_paper, 2e-3, 2e-4),
     "released": (released_models, 2e-3, 2e-4),
+    "peers": (models_of_the_other_methods, 2e-3, 2e-4),
     "training": (whole_trainings, 5e-3, 1e-3),
 }
 

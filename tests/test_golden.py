@@ -31,6 +31,10 @@ def test_released():
     check("released")
 
 
+def test_peers():
+    check("peers")
+
+
 def test_every_group_is_stored_in_its_present_version():
     stored = {file.stem: json.loads(file.read_text()) for file in golden.FOLDER.glob("*.json")}
     assert {name: content["version"] for name, content in stored.items()} == behaviour.VERSIONS
@@ -57,6 +61,7 @@ def test_another_number_is_a_difference(monkeypatch):
         ({}, {"sample", "clips", "model", "training"}),
         ({"data_root": "/data"}, {"clips", "model", "training"}),
         ({"fusion": "released"}, {"sample", "clips", "released", "training"}),
+        ({"model": "tsm", "fusion": "released"}, {"sample", "clips", "peers", "training"}),
     ],
 )
 def test_a_run_is_stamped_with_the_versions_that_decide_it(fields, groups):
