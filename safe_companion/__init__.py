@@ -37,7 +37,7 @@ Each module answers one question, which its first line asks. Imports point down 
     flags, behaviour              a configuration as words of a command line; versions of behaviour
     locks, logs, how_far          who works in a folder; how a run goes; bars
     variants, calibration         heads that read names; what probabilities are worth
-    texts, faster                 what can stand in for the text; attention with fewer copies
+    faster, texts                 attention with fewer copies; what can stand in for the text
     towers                        other vision towers, and the small networks of weights/
     contrast, unseen              CLIP and its contrastive loss; classes held out of training
     safe_core                     the model and its trainer

@@ -100,7 +100,7 @@ def number_of_seeds(
     """How many seeds a row of a study has, of those that `studies` gives."""
     if study == "peers_recipe":
         return 1
-    many = study == "paper_vs_code" or fields in rows_of["fig4"].values()
+    many = study == "paper_vs_code" or fields in rows_of.get("fig4", {}).values()
     return more_seeds if many else seeds
 
 

@@ -188,12 +188,12 @@ def test_a_picture_that_cannot_be_written_is_told_before_anything_is_read(form, 
     [
         (["trian"], "invalid choice: 'trian' is no command; did you mean train?"),
         (["evalute", "x"], "did you mean evaluate?"),
-        (["qqq"], "choose from train, evaluate, predict"),
+        (["qqq"], "choose from train, pretrain, sample, evaluate"),
         (["train", "--fraems", "3"], "--fraems 3; did you mean --frames?"),
         (["train", "--fraems=3"], "--fraems=3; did you mean --frames?"),
         (["train", "--no-use-txt"], "did you mean --no-use-text?"),
         (["predict", "a", "b", "--jsn"], "did you mean --json?"),
-        (["train", "--modal", "event"], "did you mean --modality?"),  # no abbreviations
+        (["train", "--modalit", "event"], "did you mean --modality?"),  # no abbreviations
         (["train", "--zzz"], "unrecognized arguments: --zzz\n"),
     ],
 )
