@@ -10,9 +10,9 @@ Each module answers one question, which its first line asks. Imports point down 
     plots                         pictures of clips and runs
     claims, rivals, power         verdicts on the paper's numbers; without fusion; what is seen
     planning, real_studies        how long tables take; studies on real recordings to be fetched
-    studies                       several runs: rows, seeds, sweeps
-    effects, paper                differences and their intervals; the tables of book/
-    beyond                        what studies beyond the paper ask, and what they found
+    studies                       several runs: their records, sweeps
+    effects, rows                 differences and their intervals; the rows of every study
+    paper, beyond                 the tables of book/; rows beyond the paper, and what they found
     packing, fetching, realism    data sets as packs, or fetched; how real the sample world is
     real_sets                     published recordings -> folders of recordings
     robustness, temperatures      a model when cameras fail; at which temperature it is honest
