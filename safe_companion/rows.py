@@ -258,3 +258,21 @@ def _backbones() -> Rows:
     }
     del rows["plain ViT, scratch"]  # from random weights it is the network of "CLIP, scratch"
     return rows
+
+
+def of_recipe(found: dict[str, list[dict]]) -> str:
+    """What the search of a recipe has found, of the runs of its rows: a sentence in Markdown."""
+    scores = {row: runs[0]["test"]["top1"] for row, runs in found.items() if runs}
+    gains = {}
+    for name in ("RGB and events", "RGB", "events"):
+        longer, base = f"{name}, half as many steps more", f"{name}, rate 0.001"
+        if longer in scores and base in scores:
+            gains[name] = scores[longer] - scores[base]
+    if not gains:
+        return "**Not run**: no record says yet how long a training has to be."
+    said = ", ".join(f"{name} {gain:+.1f}" for name, gain in gains.items())
+    verdict = "suffice" if max(gains.values()) < 1 else "do not suffice"
+    return (
+        f"**{STEPS} steps {verdict}** by the rule: half as many steps more change the accuracy by "
+        f"{said} points (one run each)."
+    )

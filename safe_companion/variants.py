@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 import safe_core
+from safe_companion import unseen
 from safe_core import SAFE, Config, Tokens
 
 # Weight of the cross entropy of each branch beside that of the paper's head, in safe-branches.
@@ -139,6 +140,10 @@ class CosineModel(SAFE):
         clip, tokenizer = safe_core.build_clip(config)
         self.cosines = Cosines(config, clip)  # before the tower gives the projection away
         return clip, tokenizer
+
+    def loss(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """Cross entropy in nats over the classes that are trained on."""
+        return super().loss(unseen.only_trained(logits, self.config.held_out), labels)
 
 
 class BranchesModel(CosineModel):
