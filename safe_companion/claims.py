@@ -5,19 +5,22 @@ The rule, as of 2026-11-26:
 On the samples the numbers themselves are never compared, since the sample world is another, smaller
 one. What is compared is the difference of a claim to the claim that it is set against, paired by
 seed and by test recording, with its 95 % interval:
-  same direction            it excludes zero, on the paper's side
-  opposite                  it excludes zero, on the other side
-  smaller than the paper's  it holds zero, and excludes the paper's effect
-  cannot tell               it holds both
+
+- same direction: it excludes zero, on the paper's side
+- opposite: it excludes zero, on the other side
+- smaller than the paper's: it holds zero, and excludes the paper's effect
+- cannot tell: it holds both
+
 Beside each stands the smallest effect that the comparison finds with a probability of 80 %.
 A claim without such a difference, or of another data set, has no verdict: sample only.
 
 On real data our mean of n seeds is compared with the paper's number. That is one run itself, so the
 interval is that of one further run: Student's t times sd sqrt(1 + 1/n).
-  one seed: no verdict      its spread is not known
-  not reproduced            the number lies outside, and more than EPSILON points away
-  too few seeds to tell     it does not, and the interval reaches further than WIDEST points
-  reproduced                it does not, and the interval is narrower than that
+
+- one seed: no verdict, since its spread is not known
+- not reproduced: the number lies outside, and more than EPSILON points away
+- too few seeds to tell: it does not, and the interval reaches further than WIDEST points
+- reproduced: it does not, and the interval is narrower than that
 
 How it came to this. 2026-11-24 and before: on the samples "no measurable effect" wherever the
 interval held zero; on real data the interval of our mean alone, which calls a faithful rerun "not

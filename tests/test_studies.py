@@ -41,10 +41,10 @@ def test_the_table_names_every_study_once_and_the_notebook_that_shows_it():
 
 
 def test_a_sweep_runs_on_a_sample_what_the_table_says():
-    of_hardvs = ["table3", "peers_recipe", "fig4", "modalities", "variants", "text"]
+    of_hardvs = ["table3", "peers_recipe", "fig4", "modalities", "variants", "text", "recipe"]
     assert studies.SWEPT["hardvs"] == [*of_hardvs, "paper_vs_code", "unseen", "pretraining"]
     assert studies.SWEPT["conjunctions"] == ["conjunctions"]
-    assert len(studies.SWEPT["pokerevent"]) == 16 and "table3" not in studies.SWEPT["pokerevent"]
+    assert len(studies.SWEPT["pokerevent"]) == 17 and "table3" not in studies.SWEPT["pokerevent"]
     assert studies.swept("fig4") == ["hardvs", "pokerevent"]
     assert studies.swept("table4") == ["pokerevent"] and studies.swept("table9") == []
 

@@ -52,9 +52,7 @@ def test_learned_vectors_are_trained_though_the_text_tower_is_frozen(tmp_path):
 def test_features_of_a_file_go_by_the_names(tmp_path):
     model = safe_core.build(of_file(file_of_features(tmp_path)), [[name] for name in NAMES])
     expected = torch.tensor([[1.0, 2, 3, 4, 5]]) + 5 * torch.tensor([[3], [2], [1]])
-    torch.testing.assert_close(
-        model.text_features, torch.nn.functional.normalize(expected, dim=1)
-    )
+    torch.testing.assert_close(model.text_features, torch.nn.functional.normalize(expected, dim=1))
     rgb, event, _ = batch_of(Clips(4), range(4))
     assert model.eval()(rgb, event).shape == (4, 3)
 
