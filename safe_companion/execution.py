@@ -3,6 +3,7 @@
 import inspect
 import re
 import tempfile
+import textwrap
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -55,7 +56,11 @@ def training_parameters() -> str:
             choices = " | ".join(safe_core.CHOICES.get(name, ()))
             about = "; ".join(part for part in (choices, comment) if part)
             value = default if name == "dataset" else None
-            lines.append(f"{name} = {value}  # {about}" if about else f"{name} = {value}")
+            line = f"{name} = {value}  # {about}" if about else f"{name} = {value}"
+            if len(line) > 100:  # as wide as any other code
+                lines += textwrap.wrap(f"# {about}", 100, subsequent_indent="# ")
+                line = f"{name} = {value}"
+            lines.append(line)
     return "\n".join(lines)
 
 
