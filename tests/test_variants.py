@@ -287,6 +287,11 @@ def test_half_precision_computes_cosines_in_full(switch):
         rough = safe_core.predict(model, Clips(6), half)
     assert not torch.equal(exact, rough)
     torch.testing.assert_close(exact, rough, atol=0.15, rtol=0)
+    tokens = {branch: torch.randn(2, 3, 5, 96).bfloat16() for branch in ("rgb", "event")}
+    with torch.no_grad():
+        full = model.fusion.cosines(tokens, model.text_tokens())
+        with torch.autocast("cpu", torch.bfloat16):
+            assert torch.equal(model.fusion.cosines(tokens, model.text_tokens()), full)
 
 
 def one_of_two(rank, folder):
