@@ -86,7 +86,7 @@ class Config:
     prompt_context: Index = 0  # learnable context vectors in front of the sentence (CoOp)
     distinct_names: bool = True  # number class names that repeat; False: as released
     text_source: Literal["clip", "random", "learned", "file"] = "clip"  # of the class features
-    text_file: str | None = None  # .npz with features and names, for text_source=file
+    text_file: str | None = None  # .npz with features and names, for the source file
     # towers
     clip_model: Network = "ViT-B-16-quickgelu"  # open_clip name, or a .json of weights/
     clip_weights: str = "openai"  # open_clip tag or a file
