@@ -11,6 +11,7 @@ arguments (`is_small`). Importing this module lets safe_core build them.
 """
 
 import dataclasses
+import math
 from collections.abc import Callable
 from typing import Any, get_args
 
@@ -243,7 +244,8 @@ def block_of_mvit(*, inputs: int, outputs: int, heads: int, stride: int, pooled:
 
 def c3d(config: Config, weights: None) -> tuple[nn.Module, int]:
     """C3D as published, or an eighth as wide; there are no weights of it to be had here."""
-    net = C3D(8, 128, config.dropout) if is_small(config) else C3D(64, 4096, 0.5)
+    sizes = (8, 128, config.dropout) if is_small(config) else (64, 4096, 0.5)
+    net = C3D(*sizes, config.frames, config.image_size)
     return net, net.hidden
 
 
@@ -251,28 +253,34 @@ class C3D(nn.Module):
     """Eight 3 x 3 x 3 convolutions, five poolings, two layers (Tran et al., 2015).
 
     [B, 3, F, S, S] -> [B, hidden]. Published for 16 frames of 112 pixels, which end as 1 x 4 x 4;
-    that is what is computed for these. Fewer frames: poolings round up, so that one frame is left
-    at the end, and never none. Other images: averaged to 4 x 4, so that the layers keep their size.
-    Weights start as He et al. (2015) have them, without which ten layers in a row learn nothing.
+    that is what is computed for these. Fewer frames: poolings round up, so that one is left at the
+    end, and never none. Other images: averaged to 4 x 4, so that the layers keep their size.
     """
 
-    def __init__(self, width: int, hidden: int, dropout: float):
+    def __init__(self, width: int, hidden: int, dropout: float, frames: int, side: int):
         super().__init__()
         self.hidden = hidden
         layers: list[nn.Module] = []
         channels = 3
         for stage, (depth, wide) in enumerate([(1, 1), (1, 2), (2, 4), (2, 8), (2, 8)]):
-            for _ in range(depth):
-                layers += [nn.Conv3d(channels, wide * width, 3, padding=1), nn.ReLU()]
+            for i in range(depth):
+                conv = nn.Conv3d(channels, wide * width, 3, padding=1)
+                # As He et al. (2015), by what a kernel sees beside the padding: of a single frame
+                # that is a third of it, and ten layers in a row would leave nothing of the input.
+                seen = channels * (3 - 2 / frames) * (3 - 2 / side) ** 2
+                gain = 1 if i == 0 else 2  # pooling makes up for the half that rectifying takes
+                nn.init.normal_(conv.weight, std=math.sqrt(gain / seen))
+                layers += [conv, nn.ReLU()]
                 channels = wide * width
-            layers.append(nn.MaxPool3d((1, 2, 2) if stage == 0 else 2, ceil_mode=True))
+            in_time = 1 if stage == 0 else 2
+            layers.append(nn.MaxPool3d((in_time, 2, 2), ceil_mode=True))
+            frames, side = math.ceil(frames / in_time), math.ceil(side / 2)
         layers += [nn.AdaptiveAvgPool3d((1, 4, 4)), nn.Flatten()]
-        for inputs in (16 * channels, hidden):
-            layers += [nn.Linear(inputs, hidden), nn.ReLU(), nn.Dropout(dropout)]
+        for inputs, gain in ((16 * channels, 1), (hidden, 2)):
+            linear = nn.Linear(inputs, hidden)
+            nn.init.normal_(linear.weight, std=math.sqrt(gain / inputs))
+            layers += [linear, nn.ReLU(), nn.Dropout(dropout)]
         self.layers = nn.Sequential(*layers)
-        for layer in self.layers:
-            if isinstance(layer, nn.Conv3d | nn.Linear):
-                nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
 
     def forward(self, volumes: Tensor) -> Tensor:
         return self.layers(volumes)

@@ -137,7 +137,7 @@ def test_the_shift_stands_before_every_block_and_is_all_that_tells_tsm_from_its_
 
 def test_c3d_is_the_published_one_on_sixteen_frames_of_112_pixels():
     with torch.device("meta"):
-        net = peers.C3D(64, 4096, 0.5)
+        net = peers.C3D(64, 4096, 0.5, 16, 112)
         volumes = torch.zeros(1, 3, 16, 112, 112)
         before_average = net.layers[:-8](volumes)
     assert isinstance(net.layers[-8], nn.AdaptiveAvgPool3d)
@@ -147,6 +147,13 @@ def test_c3d_is_the_published_one_on_sixteen_frames_of_112_pixels():
     layers = [layer for layer in net.layers if isinstance(layer, nn.Linear)]
     assert [(f.in_features, f.out_features) for f in layers] == [(8192, 4096), (4096, 4096)]
     assert net(torch.zeros(1, 3, 5, 224, 224, device="meta")).shape == (1, 4096)
+
+
+@pytest.mark.parametrize("frames", [1, 3, 16])
+def test_c3d_starts_with_features_as_large_as_its_input_however_short_the_clip(frames):
+    torch.manual_seed(0)
+    features = peers.C3D(8, 128, 0.0, frames, SIDE)(torch.randn(8, 3, frames, SIDE, SIDE))
+    assert 0.4 < features.square().mean().sqrt() < 2.5
 
 
 @pytest.mark.parametrize(
