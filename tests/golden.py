@@ -25,7 +25,7 @@ from torch.utils.data import DistributedSampler
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import safe_core
-from safe_companion import behaviour, clips, events, peers, released, sample
+from safe_companion import behaviour, clips, events, models, peers, released, sample  # noqa: F401
 
 FOLDER = Path(__file__).parent / "golden"
 Values = dict[str, list[float]]
