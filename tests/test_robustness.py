@@ -148,6 +148,8 @@ def test_less_light_is_darker_by_the_cameras_gamma_and_noisier():
         assert linear.mean() == pytest.approx(light, rel=0.03)
         assert linear.std() / linear.mean() > last
         last = linear.std() / linear.mean()
+    grey = corruptions.darkened(images // 2, 0.5, np.random.default_rng(0)).numpy() / 255
+    assert (grey**2.2).mean() == pytest.approx(0.5 * (127 / 255) ** 2.2, rel=0.05)
     black = corruptions.darkened(images * 0, 0.1, np.random.default_rng(0))
     assert black.float().mean() < 40
 
@@ -204,8 +206,9 @@ def test_speed_blurs_and_noise_fires():
     config = safe_core.configure("sample", dataset="hardvs", **FIELDS)
     still, fast = (levels.AtLevel(config, "speed", v).recording(5).events for v in (0.03, 4.0))
     assert len(fast) > 2 * len(still)
-    quiet, loud = (levels.AtLevel(config, "noise", v).recording(5).events for v in (0.1, 10.0))
-    assert len(loud) - len(quiet) == pytest.approx(9.9 * 173 * 130 * 0.99, rel=0.15)
+    quiet, loud = (levels.AtLevel(config, "noise", v).recording(5) for v in (0.1, 10.0))
+    assert np.array_equal(quiet.frame_sources, loud.frame_sources)  # of the same person and place
+    assert len(loud.events) - len(quiet.events) == pytest.approx(9.9 * 173 * 130 * 0.99, rel=0.15)
 
 
 def test_levels_are_the_samples_alone(hands):

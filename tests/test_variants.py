@@ -290,6 +290,7 @@ def test_half_precision_computes_cosines_in_full(switch):
     tokens = {branch: torch.randn(2, 3, 5, 96).bfloat16() for branch in ("rgb", "event")}
     with torch.no_grad():
         full = model.fusion.cosines(tokens, model.text_tokens())
+        assert full.dtype == torch.float32
         with torch.autocast("cpu", torch.bfloat16):
             assert torch.equal(model.fusion.cosines(tokens, model.text_tokens()), full)
 
