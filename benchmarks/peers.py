@@ -6,7 +6,7 @@ and an addition are two) are PyTorch's count, of a clip; with the sentences' fea
 Milliseconds are processor time on one thread: of a clip in a training step (forward, backward,
 AdamW; batch of the preset, at the paper's size one clip and no optimiser), and of a clip in
 evaluation. The methods take turns, so that other programs on the machine disturb all; medians.
-`paper` is what Table 2 reports for a sample, on a GPU that it does not name. `--quick`: the
+`paper, ms` is what Table 2 reports for a sample, on a GPU that it does not name. `--quick`: the
 sample's size alone, in a minute; all takes about ten.
 """
 
@@ -81,8 +81,13 @@ def papers_milliseconds() -> dict[str, float]:
     return found
 
 
+def short(number: float) -> str:
+    """Three significant digits."""
+    return f"{float(f'{number:.3g}'):,g}"
+
+
 def compare(preset: str) -> None:
-    """Prints a table."""
+    """Prints a table; at the paper's size beside what the paper reports."""
     methods = {name: Method(preset, name) for name in ("safe", *PEERS)}
     for method in methods.values():  # what is set up at first use
         method.train(), method.test()
@@ -91,21 +96,20 @@ def compare(preset: str) -> None:
         for name, method in methods.items():
             taken[name].append((method.train(), method.test()))
     print(f"\nAt the {preset}'s size:\n")
-    print("| method | parameters | GFLOP, test | training | ms, test | training | x SAFE | paper |")
-    print("|---|---:|---:|---:|---:|---:|---:|---:|")
-    reported = papers_milliseconds()
+    reported = papers_milliseconds() if preset == "paper" else {}
+    head = ["method", "parameters", "GFLOP, test", "training", "ms, test", "training", "x SAFE"]
+    head += ["paper, ms"] if reported else []
+    print(f"| {' | '.join(head)} |\n|---|{'---:|' * (len(head) - 1)}")
     columns = {name: list(zip(*pairs, strict=True)) for name, pairs in taken.items()}
     medians = {name: [statistics.median(times) for times in both] for name, both in columns.items()}
     for name, method in methods.items():
-        forward, both = method.flops()
         count = sum(p.numel() for p in method.model.parameters())
         train, test = medians[name]
-        ms = f"{reported[name]:.0f} ms" if name in reported else "–"
-        print(
-            f"| {name} | {count:,} | {forward / 1e9:.3g} | {both / 1e9:.3g} | {1e3 * test:.3g} | "
-            f"{1e3 * train:.3g} | {train / medians['safe'][0]:.2f} | {ms} |",
-            flush=True,
-        )
+        numbers = [*(flop / 1e9 for flop in method.flops()), 1e3 * test, 1e3 * train]
+        cells = [name, f"{count:,}", *map(short, numbers), f"{train / medians['safe'][0]:.2f}"]
+        if reported:
+            cells.append(f"{reported[name]:.0f}" if name in reported else "–")
+        print(f"| {' | '.join(cells)} |", flush=True)
 
 
 def main() -> None:
