@@ -35,8 +35,7 @@ if ASKED and not any(getattr(ASKED, name) for name in LOOKS):
     shutil.rmtree(".snakemake/locks", ignore_errors=True)
 
 ROOTS = {dataset: config.get(dataset) for dataset in studies.SWEPT}
-SEEDS = config.get("seeds", studies.SEEDS)  # of each row
-MORE_SEEDS = config.get("more_seeds", studies.MORE_SEEDS)  # of the headline rows, and where effects are small
+SEEDS = config.get("seeds")  # at most, of each row; None: as book/studies.csv has it, on real data three
 PROCESSES = config.get("processes", 1)  # GPUs of a run, through torchrun
 WORKERS = config.get("workers")  # that read recordings, for each process of a run; None: as `safe train` has it
 BAD = config.get("on_bad_recording")  # skip: leave out recordings that cannot be used
@@ -58,19 +57,15 @@ def relative(path):
 # record -> configuration fields, and target -> files
 RUNS, TARGETS = {}, {}
 for dataset, root in ROOTS.items():
-    origin = safe_core.origin_of(root)
-    rows_of = studies.studies(dataset, origin)
-    for study in rows_of if origin == "real" else studies.SWEPT[dataset]:
-        for fields in rows_of[study].values():
-            for seed in range(studies.number_of_seeds(study, fields, rows_of, seeds=SEEDS, more_seeds=MORE_SEEDS)):
-                bad = BAD if origin == "real" else None
-                run = {"dataset": dataset, "data_root": root, "seed": seed, "on_bad_recording": bad} | fields
-                place = places.Place.of(safe_core.configure(None, **run))
-                record = relative(place.committed / places.RECORD)
-                RUNS[record] = run
-                TARGETS.setdefault(study, []).append(record)
-                if study == "paper_vs_code" and fields == DRAWN and seed == 0 and needs_draws(place):
-                    TARGETS[study].append(relative(place.committed / places.DRAWS))
+    bad = {"on_bad_recording": BAD if root else None}
+    for study, runs in studies.runs_of_a_sweep(dataset, root, SEEDS).items():
+        for run in runs:
+            place = places.Place.of(safe_core.configure(None, **bad | run))
+            record = relative(place.committed / places.RECORD)
+            RUNS[record] = bad | run
+            TARGETS.setdefault(study, []).append(record)
+            if study == "paper_vs_code" and DRAWN.items() <= run.items() and run["seed"] == 0 and needs_draws(place):
+                TARGETS[study].append(relative(place.committed / places.DRAWS))
 
 # Studies on real recordings that `safe fetch` has made, by their names; no part of `all`.
 REAL = {}

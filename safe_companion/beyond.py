@@ -39,9 +39,9 @@ INPUTS: Rows = {
 
 # ------------------------------------------------------------------------------- rows
 def _few(recordings: int) -> dict:
-    """So many recordings a class, for a fixed number of steps; no epoch is chosen."""
+    """So many recordings a class, for a fixed number of steps."""
     share = recordings / RECORDINGS
-    return {"steps": STEPS, "val_fraction": 0.0, "train_fraction": share}
+    return {"steps": STEPS, "train_fraction": share}
 
 
 def conjunctions() -> Rows:
@@ -50,7 +50,7 @@ def conjunctions() -> Rows:
     All but one begin with a tower whose pre-training has met their words, and seen both images of
     the pairs of the training list.
     """
-    longer = {"epochs": 12, "clip_model": "weights/tiny_clip_conjunctions.json"}
+    tower = {"clip_model": "weights/tiny_clip_conjunctions.json"}
     rows: Rows = {
         "paper": {},
         "paper, from a CLIP that has seen no square": {"clip_model": "weights/tiny_clip.json"},
@@ -60,7 +60,7 @@ def conjunctions() -> Rows:
         "RGB": {"modality": "rgb"},
         "events": {"modality": "event"},
     }
-    return {name: longer | fields for name, fields in rows.items()}
+    return {name: tower | fields for name, fields in rows.items()}
 
 
 def few_and_unseen(dataset: str) -> Rows:

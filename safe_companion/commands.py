@@ -331,9 +331,6 @@ def plan_options(parser: argparse.ArgumentParser) -> None:
     share = f"of the peak; default: as recorded, else {planning.UTILISATION}"
     parser.add_argument("--utilisation", type=float, help=share)
     parser.add_argument("--seeds", type=int, default=studies.SEEDS, help="of each row")
-    parser.add_argument(
-        "--more-seeds", type=int, default=studies.MORE_SEEDS, help="where effects are small"
-    )
 
 
 def plan(options: argparse.Namespace) -> None:

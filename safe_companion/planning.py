@@ -139,19 +139,12 @@ def peak(gpu: str) -> float:
 
 
 # ------------------------------------------------------------------------------- the plan
-def runs_of(dataset: str, seeds: int, more_seeds: int) -> dict[str, dict[str, Config]]:
+def runs_of(dataset: str, seeds: int) -> dict[str, dict[str, Config]]:
     """{study: {name of a run: its configuration}} on real data."""
-    rows_of = studies.studies(dataset, "real")
     found: dict[str, dict[str, Config]] = {}
-    for study, rows in rows_of.items():
-        runs = found.setdefault(study, {})
-        for fields in rows.values():
-            for seed in range(
-                studies.number_of_seeds(study, fields, rows_of, seeds=seeds, more_seeds=more_seeds)
-            ):
-                given = {"dataset": dataset, "data_root": REAL, "seed": seed} | fields
-                config = safe_core.configure(**given)
-                runs[Place.of(config).name] = config
+    for study, runs in studies.runs_of_a_sweep(dataset, REAL, seeds).items():
+        configs = [safe_core.configure(**run) for run in runs]
+        found[study] = {Place.of(config).name: config for config in configs}
     return found
 
 
@@ -167,7 +160,6 @@ def plan(
     gpus: int = 1,
     utilisation: float | None = None,
     seeds: int = studies.SEEDS,
-    more_seeds: int = studies.MORE_SEEDS,
 ) -> str:
     """Hours of every study of a data set on given cards, with all that is assumed.
 
@@ -175,11 +167,7 @@ def plan(
     it, or 0.4. ValueError if something is no card, or no number of cards, or no share.
     """
     top = peak(gpu)
-    if (
-        gpus < 1
-        or min(seeds, more_seeds) < 1
-        or not 0 < (0.5 if utilisation is None else utilisation) <= 1
-    ):
+    if min(gpus, seeds) < 1 or not 0 < (0.5 if utilisation is None else utilisation) <= 1:
         raise ValueError("expected --gpus and seeds of 1 or more, and --utilisation in 0..1")
     base = safe_core.configure(dataset=dataset, data_root=REAL)
     found = [] if utilisation is not None or gpu not in CARDS else measured(gpu)
@@ -202,12 +190,12 @@ def plan(
         "recordings": f"{train:,.0f} train, {val:,.0f} choose the epoch, {test:,.0f} test (the "
         f"paper's Table 1, val_fraction={base.val_fraction})",
         "a run": f"{base.epochs} epochs, every epoch evaluated, one test",
-        "seeds": f"{seeds} of a row, {more_seeds} of the headline rows and of paper_vs_code",
+        "seeds": f"{seeds} of a row",
     }
     lines = [f"Estimates for {dataset} at the paper's settings on {gpus} x {gpu}."]
     lines += [f"  {what:<10}  {text}" for what, text in assumed.items()]
     lines += ["", f"{'study':<28} {'runs':>5} {'hours':>9}"]
-    by_study = runs_of(dataset, seeds, more_seeds)
+    by_study = runs_of(dataset, seeds)
     every: dict[str, Config] = {}
     for study, runs in by_study.items():
         lines.append(f"{study:<28} {len(runs):>5} {hours(runs.values(), speed * gpus):>9.1f}")

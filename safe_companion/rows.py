@@ -1,6 +1,7 @@
 """Which rows does a study have? Configurations by name, the paper's by its claims, and beyond.
 
-A study is {row: configuration fields}. Which of them a sweep runs on a sample: book/studies.csv.
+A study is {row: configuration fields}. On real data a sweep runs all of them. What it runs on the
+samples, and with how many seeds: book/studies.csv; which rows it leaves out: book/left_out.csv.
 """
 
 import csv
@@ -13,26 +14,60 @@ from safe_companion.released import RELEASED
 Rows = dict[str, dict]  # of a study: configuration fields
 
 
-def _swept() -> dict[str, list[str]]:
-    with open(ROOT / "book" / "studies.csv") as file:
-        table = list(csv.DictReader(file))
+def _table(name: str) -> list[dict[str, str]]:
+    with open(ROOT / "book" / name) as file:
+        return list(csv.DictReader(file))
+
+
+def _swept() -> dict[str, dict[str, int]]:
+    table = _table("studies.csv")
     samples = [column for column in table[0] if column not in ("study", "notebook")]
-    return {name: [line["study"] for line in table if line[name] == "yes"] for name in samples}
+    return {name: {s["study"]: int(s[name]) for s in table if int(s[name])} for name in samples}
 
 
-SEEDS = 3  # of each row
+SEEDS = 3  # of each row on real data
+FEWER_SEEDS = {"train_fraction": 5, "held_out": 2}  # at most, of rows that set this field
 TUNING_SEED = 1  # of the sample on which recipes are chosen: none of its recordings is tested
+SEARCHES = ("recipe", "peers_recipe")  # of settings: one seed a row
 # Tried for every other method. The paper's rate for SAFE is the first of those for real data.
 RATES = {"sample": (3e-4, 1e-3, 3e-3), "real": (8e-6, 8e-5, 8e-4)}
-MORE_SEEDS = 5  # of the headline rows, and where effects are small
 
-# {data set: studies}: those that a sweep runs on the samples. On real data it runs every study.
-SWEPT = _swept()
+SWEPT = _swept()  # {sample: {study: seeds of its rows}}
+# {(sample, study, row): why a sweep leaves it out}
+LEFT_OUT = {(r["sample"], r["study"], r["row"]): r["why"] for r in _table("left_out.csv")}
 
 
 def swept(name: str) -> list[str]:
     """The data sets on whose samples a sweep runs a study."""
     return [dataset for dataset, names in SWEPT.items() if name in names]
+
+
+def number_of_seeds(dataset: str, study: str, row: str, fields: dict) -> int:
+    """How many seeds a sweep runs of a row on a data set's sample; 0: it leaves the row out."""
+    if (dataset, study, row) in LEFT_OUT:
+        return 0
+    most = [FEWER_SEEDS[name] for name in fields if name in FEWER_SEEDS]
+    return min([SWEPT[dataset].get(study, 0), *most])
+
+
+def runs_of_a_sweep(
+    dataset: str, data_root: str | None, seeds: int | None = None
+) -> dict[str, list[dict]]:
+    """{study: configuration fields of every run} of a sweep; seeds: at most, of a row."""
+    origin = safe_core.origin_of(data_root)
+    found: dict[str, list[dict]] = {}
+    for study, rows in studies(dataset, origin).items():
+        if origin == "sample" and study not in SWEPT[dataset]:
+            continue
+        for row, fields in rows.items():
+            if origin == "real":
+                count = 1 if study in SEARCHES else seeds or SEEDS
+            else:
+                count = number_of_seeds(dataset, study, row, fields)
+                count = min(count, seeds or count)
+            asked = {"dataset": dataset, "data_root": data_root}
+            found.setdefault(study, []).extend(asked | {"seed": k} | fields for k in range(count))
+    return found
 
 
 # ---------------------------------------------------------------- the studies
@@ -72,11 +107,11 @@ def studies(dataset: str, origin: str, preset: str | None = None) -> dict[str, R
     found["variants"] = _variants()
     if origin == "sample":
         found["recipe"] = _recipe()
-    found["dataset_size"] = {"100 %": {}} | {
-        f"{percent} %": _part(percent / 100, whole) for percent in (50, 25, 10, 5)
-    }
     found["text"] = _text(whole)
-    found["backbones"] = _backbones()
+    found["dataset_size"] = {"all": {}} | {
+        f"{count} a class": found["text"][f"text, {count} a class"] for count in PER_CLASS
+    }
+    found["backbones"] = _backbones(full)
     found["prompts"] = {"template": template, "template and three rewrites": rewritten} | {
         f"rewrite {i} alone": {"prompt_file": f"book/prompts/{dataset}_rewrite{i}.json"}
         for i in (1, 2, 3)
@@ -84,16 +119,6 @@ def studies(dataset: str, origin: str, preset: str | None = None) -> dict[str, R
     found["unseen"] = beyond.few_and_unseen(dataset)
     found["pretraining"] = beyond.pretraining()
     return found
-
-
-def number_of_seeds(
-    study: str, fields: dict, rows_of: dict[str, Rows], *, seeds: int, more_seeds: int
-) -> int:
-    """How many seeds a row of a study has, of those that `studies` gives."""
-    if study in ("recipe", "peers_recipe"):
-        return 1
-    many = study == "paper_vs_code" or fields in rows_of.get("fig4", {}).values()
-    return more_seeds if many else seeds
 
 
 def _tables_of_the_paper(dataset: str, origin: str) -> dict[str, Rows]:
@@ -127,9 +152,13 @@ def _peers_recipe(dataset: str, origin: str) -> Rows:
     }
 
 
-# The samples' protocol: one list to test on, long enough, and the last epoch counts.
-PROTOCOL = {"val_fraction": 0.0, "sample_test_per_class": 105}
-STEPS = 450  # of the optimiser, in the search of a recipe; and half of them more
+INPUTS: Rows = {
+    "RGB and events": {},
+    "RGB": {"modality": "rgb"},
+    "events": {"modality": "event"},
+}
+TRIED = 450  # optimiser steps of most rows in the search of a recipe
+LENGTHS = {"RGB and events": (300, 675, 1012), "RGB": (675, 1012), "events": (675, 1012)}
 
 
 def _recipe() -> Rows:
@@ -137,28 +166,23 @@ def _recipe() -> Rows:
 
     On recordings of their own, for SAFE and its single models alike.
     """
-    tuning = PROTOCOL | {"sample_seed": TUNING_SEED}
-    inputs: Rows = {
-        "RGB and events": {},
-        "RGB": {"modality": "rgb"},
-        "events": {"modality": "event"},
-    }
+    tuning: dict = {"sample_seed": TUNING_SEED}
     rows: Rows = {}
-    for name, fields in inputs.items():
+    for name, fields in INPUTS.items():
         for rate in (1e-3, 5e-4, 2e-3):
-            tried = {"steps": STEPS, "learning_rate": rate}
+            tried = {"steps": TRIED, "learning_rate": rate}
             rows[f"{name}, rate {rate:g}"] = tuning | fields | tried
-    for name, fields in inputs.items():
-        rows[f"{name}, half as many steps more"] = tuning | fields | {"steps": STEPS * 3 // 2}
+    for name, fields in INPUTS.items():
+        for steps in LENGTHS[name]:
+            rows[f"{name}, {steps} steps"] = tuning | fields | {"steps": steps}
     others: Rows = {
-        "fewer steps": {"steps": STEPS * 2 // 3},
         "no dropout": {"dropout": 0.0},
         "dropout 0.2": {"dropout": 0.2},
         "weight decay 0.2": {"weight_decay": 0.2},
         "no augmentation": {"augment": "none"},
     }
     for name, fields in others.items():
-        rows[f"RGB and events, {name}"] = tuning | {"steps": STEPS} | fields
+        rows[f"RGB and events, {name}"] = tuning | {"steps": TRIED} | fields
     return rows
 
 
@@ -177,14 +201,9 @@ def _deviations(dataset: str, origin: str) -> Rows:
 
 
 def _modalities() -> Rows:
-    inputs: Rows = {
-        "RGB and events": {},
-        "RGB": {"modality": "rgb"},
-        "events": {"modality": "event"},
-    }
-    with_text = {f"{name}, with text": fields for name, fields in inputs.items()}
+    with_text = {f"{name}, with text": fields for name, fields in INPUTS.items()}
     without_text = {
-        f"{name}, without text": {"use_text": False} | fields for name, fields in inputs.items()
+        f"{name}, without text": {"use_text": False} | fields for name, fields in INPUTS.items()
     }
     return with_text | without_text
 
@@ -240,7 +259,7 @@ def _variants() -> Rows:
     }
 
 
-def _backbones() -> Rows:
+def _backbones(full: dict) -> Rows:
     towers: Rows = {
         "CLIP": {},
         "plain ViT": {"vision_tower": "vit"},
@@ -252,27 +271,9 @@ def _backbones() -> Rows:
         "scratch": {"pretrained": False},
     }
     rows = {
-        f"{tower}, {way}": tower_fields | way_fields
+        f"{tower}, {way}": full | tower_fields | way_fields
         for tower, tower_fields in towers.items()
         for way, way_fields in ways.items()
     }
     del rows["plain ViT, scratch"]  # from random weights it is the network of "CLIP, scratch"
     return rows
-
-
-def of_recipe(found: dict[str, list[dict]]) -> str:
-    """What the search of a recipe has found, of the runs of its rows: a sentence in Markdown."""
-    scores = {row: runs[0]["test"]["top1"] for row, runs in found.items() if runs}
-    gains = {}
-    for name in ("RGB and events", "RGB", "events"):
-        longer, base = f"{name}, half as many steps more", f"{name}, rate 0.001"
-        if longer in scores and base in scores:
-            gains[name] = scores[longer] - scores[base]
-    if not gains:
-        return "**Not run**: no record says yet how long a training has to be."
-    said = ", ".join(f"{name} {gain:+.1f}" for name, gain in gains.items())
-    verdict = "suffice" if max(gains.values()) < 1 else "do not suffice"
-    return (
-        f"**{STEPS} steps {verdict}** by the rule: half as many steps more change the accuracy by "
-        f"{said} points (one run each)."
-    )

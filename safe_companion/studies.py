@@ -14,7 +14,7 @@ from safe_companion import datasets, runs
 from safe_companion.places import RECORD, Place, seeds_of
 from safe_companion.records import all_runs, load_run, read_json, read_record
 from safe_companion.rows import (
-    MORE_SEEDS,
+    LEFT_OUT,
     RATES,
     SEEDS,
     SWEPT,
@@ -22,17 +22,19 @@ from safe_companion.rows import (
     Rows,
     no_place,
     number_of_seeds,
+    runs_of_a_sweep,
     studies,
     swept,
 )
 
 __all__ = [
-    "MORE_SEEDS",
+    "LEFT_OUT",
     "RATES",
     "SEEDS",
     "SWEPT",
     "TUNING_SEED",
     "number_of_seeds",
+    "runs_of_a_sweep",
     "studies",
     "swept",
 ]
