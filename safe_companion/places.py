@@ -37,10 +37,22 @@ def differing(config: Config) -> tuple[str, dict[str, Any]]:
 
 
 def apart_from(preset: str, config: Config, unstudied: dict[str, Any]) -> dict[str, Any]:
-    """The fields in which a configuration differs from a preset."""
+    """The fields in which a configuration differs from a preset, those that decide it.
+
+    A training is as long as `steps` says, or else `epochs`: the other one is no difference. Nor is
+    the size of a sample where there is none.
+    """
     base = safe_core.configure(preset, **unstudied)
     fields = dataclasses.asdict(config)
-    return {name: value for name, value in fields.items() if value != getattr(base, name)}
+    other = {name: value for name, value in fields.items() if value != getattr(base, name)}
+    if config.origin == "real":
+        other = {name: value for name, value in other.items() if not name.startswith("sample_")}
+    if config.steps:
+        other.pop("epochs", None)
+    elif "steps" in other:
+        other = {**other, "epochs": config.epochs}
+        del other["steps"]
+    return other
 
 
 def run_name(config: Config) -> str:
@@ -56,7 +68,7 @@ def run_name(config: Config) -> str:
         parts.append(f"data_root={Path(config.data_root).name}")
     if preset != safe_core.PRESET_OF[config.origin]:
         parts.append(f"preset={preset}")
-    if released.RELEASED.items() <= fields.items():
+    if released.RELEASED.items() <= dataclasses.asdict(config).items():
         parts.append("as_released")
         fields = {k: v for k, v in fields.items() if k not in released.RELEASED}
     for name, value in fields.items():

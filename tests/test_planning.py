@@ -81,7 +81,7 @@ def test_the_hours_of_a_run_are_its_clips_times_their_operations_by_the_speed(co
 
 
 def test_a_plan_counts_runs_once_and_says_what_it_assumes(counted):
-    text = planning.plan("pokerevent", gpu="100", gpus=2, utilisation=0.5, seeds=1, more_seeds=1)
+    text = planning.plan("pokerevent", gpu="100", gpus=2, utilisation=0.5, seeds=1)
     found = table(text)
     base = safe_core.configure(dataset="pokerevent", data_root="/")
     of_base = planning.hours([base], 100)  # 2 cards, half of 100 TFLOP/s each

@@ -15,6 +15,7 @@ from recipes import random_events, save_npz
 
 import safe_core
 from safe_companion import datasets, paper, places, records, released, runs, studies
+from safe_companion.rows import SEARCHES
 from safe_core import configure
 
 POKER = "book/prompts/pokerevent.json"
@@ -37,16 +38,52 @@ def test_the_table_names_every_study_once_and_the_notebook_that_shows_it():
     for row in rows:
         assert row["notebook"] == row["study"] or row["notebook"].startswith(row["study"] + "_")
         assert (ROOT / "notebooks" / f"{row['notebook']}.ipynb").exists()
-        assert {row[dataset] for dataset in studies.SWEPT} <= {"yes", "no"}
+        assert any(int(row[dataset]) for dataset in studies.SWEPT)
 
 
 def test_a_sweep_runs_on_a_sample_what_the_table_says():
-    of_hardvs = ["table3", "peers_recipe", "fig4", "modalities", "variants", "text", "recipe"]
-    assert studies.SWEPT["hardvs"] == [*of_hardvs, "paper_vs_code", "unseen", "pretraining"]
-    assert studies.SWEPT["conjunctions"] == ["conjunctions"]
-    assert len(studies.SWEPT["pokerevent"]) == 17 and "table3" not in studies.SWEPT["pokerevent"]
+    assert studies.SWEPT["conjunctions"] == {"conjunctions": 5}
+    assert "table3" in studies.SWEPT["hardvs"] and "table3" not in studies.SWEPT["pokerevent"]
     assert studies.swept("fig4") == ["hardvs", "pokerevent"]
     assert studies.swept("table4") == ["pokerevent"] and studies.swept("table9") == []
+
+
+def test_the_headline_has_eight_seeds_every_other_row_at_least_five_and_a_search_one():
+    for dataset, of_studies in studies.SWEPT.items():
+        for study, seeds in of_studies.items():
+            if study in SEARCHES:
+                assert seeds == 1
+            elif study.startswith(("table2", "table3", "table4", "fig4", "modalities", "text")):
+                assert seeds == 8, (dataset, study)
+            else:
+                assert seeds >= 5, (dataset, study)
+
+
+def test_rows_that_a_sweep_leaves_out_exist_and_have_a_reason():
+    for (dataset, study, row), why in studies.LEFT_OUT.items():
+        assert study in studies.SWEPT[dataset] and why.strip()
+        fields = studies.studies(dataset, "sample")[study][row]
+        assert studies.number_of_seeds(dataset, study, row, fields) == 0
+        runs = studies.runs_of_a_sweep(dataset, None)[study]
+        assert not any(fields.items() <= run.items() for run in runs) or study == "modalities"
+
+
+def test_a_sweep_has_as_many_seeds_of_a_row_as_the_table_says_and_no_more_than_asked_for():
+    def seeds_of(study, fields, **asked):
+        runs = studies.runs_of_a_sweep("hardvs", None, **asked)[study]
+        return [run["seed"] for run in runs if fields.items() <= run.items()]
+
+    few = studies.studies("hardvs", "sample")["text"]["random vectors, 4 a class"]
+    assert seeds_of("text", few) == [0, 1, 2, 3, 4]
+    assert seeds_of("text", {"text_source": "learned"}) == list(range(8))
+    assert seeds_of("unseen", {"held_out": 3, "model": "cosines"}) == [0, 1]
+    assert seeds_of("table3", {"model": "c3d"}, seeds=2) == [0, 1]
+    assert seeds_of("recipe", {"augment": "none"}, seeds=2) == [0]
+    real = studies.runs_of_a_sweep("pokerevent", "-")
+    assert {run["seed"] for run in real["table4"]} == {0, 1, 2}
+    assert {run["seed"] for run in real["peers_recipe"]} == {0}
+    assert {run["seed"] for run in studies.runs_of_a_sweep("hardvs", "-", 7)["fig4"]} == {*range(7)}
+    assert all(run["data_root"] == "-" for run in real["table2"])
 
 
 @pytest.mark.parametrize("dataset", studies.SWEPT)
@@ -145,21 +182,19 @@ def test_what_goes_beyond_the_paper_has_these_rows():
         "events, without text": {"modality": "event", "use_text": False},
     }
     assert found["dataset_size"] == {
-        "100 %": {},
-        "50 %": {"train_fraction": 0.5, "steps": 136},
-        "25 %": {"train_fraction": 0.25, "steps": 136},
-        "10 %": {"train_fraction": 0.1, "steps": 136},
-        "5 %": {"train_fraction": 0.05, "steps": 136},
+        "all": {},
+        "16 a class": {"train_fraction": 0.3333, "steps": 450},
+        "4 a class": {"train_fraction": 0.0833, "steps": 450},
     }
     assert found["backbones"] == {
-        "CLIP, fine-tuned": {},
-        "CLIP, frozen": {"freeze_vision": True},
-        "CLIP, scratch": {"pretrained": False},
-        "plain ViT, fine-tuned": {"vision_tower": "vit"},
-        "plain ViT, frozen": {"vision_tower": "vit", "freeze_vision": True},
-        "ResNet, fine-tuned": {"vision_tower": "resnet"},
-        "ResNet, frozen": {"vision_tower": "resnet", "freeze_vision": True},
-        "ResNet, scratch": {"vision_tower": "resnet", "pretrained": False},
+        "CLIP, fine-tuned": FULL,
+        "CLIP, frozen": FULL | {"freeze_vision": True},
+        "CLIP, scratch": FULL | {"pretrained": False},
+        "plain ViT, fine-tuned": FULL | {"vision_tower": "vit"},
+        "plain ViT, frozen": FULL | {"vision_tower": "vit", "freeze_vision": True},
+        "ResNet, fine-tuned": FULL | {"vision_tower": "resnet"},
+        "ResNet, frozen": FULL | {"vision_tower": "resnet", "freeze_vision": True},
+        "ResNet, scratch": FULL | {"vision_tower": "resnet", "pretrained": False},
     }
     assert found["prompts"] == {
         "template": {},
@@ -193,32 +228,30 @@ def test_what_stands_in_for_the_text_is_tried_on_few_and_on_all_recordings():
 @pytest.mark.parametrize("seed", [0, 1])
 def test_rows_of_few_recordings_have_so_many_of_each_class_and_the_steps_of_all(dataset, seed):
     asked = {"dataset": dataset, "seed": seed}
-    base = configure(**asked)
     found = {}
     for row, fields in studies.studies(dataset, "sample")["text"].items():
         if row.startswith("no text"):
             config = configure(**asked, **fields)
             train = datasets.open_dataset(config).train
             assert len(train) == datasets.sample_training_size(config)
-            steps = base.epochs * (datasets.sample_training_size(base) // base.batch_size)
-            assert config.steps_for(len(train)) == steps
+            assert config.steps_for(len(train)) == safe_core.PRESETS["sample"]["steps"]
             found[row] = set(Counter(train.labels.tolist()).values())
-    assert found == {"no text, all": {43}, "no text, 16 a class": {16}, "no text, 4 a class": {4}}
+    assert found == {"no text, all": {48}, "no text, 16 a class": {16}, "no text, 4 a class": {4}}
 
 
 def test_the_steps_of_a_part_are_those_of_the_whole_on_other_data_and_in_other_presets():
     def steps(*asked):
-        return studies.studies(*asked)["dataset_size"]["5 %"]["steps"]
+        return studies.studies(*asked)["dataset_size"]["4 a class"]["steps"]
 
     assert steps("pokerevent", "real") == 50 * (round(0.9 * 16216) // 16)
     assert steps("pokerevent", "sample", "paper") == 50 * (26 * 43 // 16)
 
 
 def test_steps_that_a_preset_gives_are_those_of_every_part(monkeypatch):
-    preset = safe_core.PRESETS["sample"] | {"steps": 77, "val_fraction": 0.0}
+    preset = safe_core.PRESETS["sample"] | {"steps": 77}
     monkeypatch.setitem(safe_core.PRESETS, "sample", preset)
     rows = studies.studies("pokerevent", "sample")
-    assert rows["dataset_size"]["5 %"] == {"train_fraction": 0.05, "steps": 77}
+    assert rows["dataset_size"]["4 a class"] == {"train_fraction": 0.0833, "steps": 77}
     assert rows["text"]["text, 4 a class"] == {"train_fraction": 0.0833, "steps": 77}
     few = configure(dataset="pokerevent", **rows["text"]["text, 4 a class"])
     assert datasets.sample_training_size(few) == 4 * 26
@@ -234,10 +267,6 @@ def test_every_other_method_is_tried_with_the_same_rates_on_recordings_of_their_
     real = studies.studies("pokerevent", "real")["peers_recipe"]
     assert {fields["learning_rate"] for fields in real.values()} == set(studies.RATES["real"])
     assert not any("sample_seed" in fields for fields in real.values())
-    asked = {"seeds": 3, "more_seeds": 5}
-    all_rows = studies.studies("hardvs", "sample")
-    assert studies.number_of_seeds("peers_recipe", rows["c3d, 0.001"], all_rows, **asked) == 1
-    assert studies.number_of_seeds("table3", {"model": "c3d"}, all_rows, **asked) == 3
 
 
 def test_the_best_rate_is_taken_and_of_two_the_smaller():

@@ -49,7 +49,7 @@ def sweep(root, seconds, *words):
     command = [sys.executable, "-m", "snakemake", "table5", "--cores", "2", *words]
     environment = os.environ | {"SECONDS_OF_A_RUN": str(seconds), "PYTHONPATH": ""}
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
-    command += ["--config", "seeds=1", "more_seeds=1"]
+    command += ["--config", "seeds=1"]
     return subprocess.Popen(command, cwd=root, env=environment, start_new_session=True, **pipes)
 
 
