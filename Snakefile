@@ -13,6 +13,8 @@ import os
 import shlex
 import shutil
 import sys
+import threading
+import time
 
 import filelock
 from snakemake.cli import get_argument_parser
@@ -87,15 +89,32 @@ def options(record):
     return shlex.join(flags.words(run | {"workers": none_needed if WORKERS is None else WORKERS}))
 
 
+def missing(asked):
+    """The records of these studies that are not there yet."""
+    return {file for study in asked for file in (TARGETS | REAL)[study] if file in RUNS and not os.path.exists(file)}
+
+
+STUDIES = [study for study in TARGETS | REAL if ASKED and study in ASKED.targets] or list(TARGETS)
+
 if ASKED and ASKED.dryrun:
-    asked = [study for study in TARGETS | REAL if study in ASKED.targets] or list(TARGETS)
-    missing = {file for study in asked for file in (TARGETS | REAL)[study] if file in RUNS and not os.path.exists(file)}
-    hours = studies.expected_hours([RUNS[record] for record in missing])
+    hours = studies.expected_hours([RUNS[record] for record in missing(STUDIES)])
     duration = f"{hours:.1f} hours" if hours == hours else "an unknown time (no run is recorded)"
-    print(f"{len(missing)} runs to make: {duration} divided by the runs side by side", file=sys.stderr)
+    print(f"{len(missing(STUDIES))} runs to make: {duration} divided by the runs side by side", file=sys.stderr)
+
+
+def say_what_is_left():
+    """Prints every ten minutes how many runs are left, and how long they take at the pace of this sweep."""
+    began, before = time.monotonic(), len(missing(STUDIES))
+    while True:
+        time.sleep(600)
+        left, minutes = len(missing(STUDIES)), (time.monotonic() - began) / 60
+        made = before - left
+        if made:
+            print(f"{made} runs made in {minutes:.0f} minutes, {left} left: {left * minutes / made / 60:.1f} hours", file=sys.stderr)
 
 
 onstart:
+    threading.Thread(target=say_what_is_left, daemon=True).start()
     # runs side by side find the samples made, and new records are about the same recordings as those that are kept
     asked = [study for study in REAL if ASKED and study in ASKED.targets]
     others = set(sum(REAL.values(), [])) - set(sum([REAL[study] for study in asked], []))
