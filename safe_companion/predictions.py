@@ -21,7 +21,7 @@ from safe_companion import datasets
 from safe_companion.places import PREDICTIONS, TABLE
 
 TOP = 5  # ranks that are kept exactly
-FINEST, COARSENING = 0.01, 0.001  # nats: a step at d is FINEST + COARSENING d^4
+STEP = (0.02, 0.05, 0.02)  # nats: a step at d is the sum of STEP[k] d^k
 FARTHEST = 60.0  # nats below the highest, where the codes end
 MOST_BYTES = 1 << 28  # of answers: 800,000 recordings of 300 classes
 
@@ -32,7 +32,7 @@ def _levels() -> np.ndarray:
     """What each code stands for: nats below the highest log-probability, increasing from 0."""
     levels = [0.0]
     while levels[-1] < FARTHEST:
-        levels.append(levels[-1] + FINEST + COARSENING * levels[-1] ** 4)
+        levels.append(levels[-1] + sum(part * levels[-1] ** k for k, part in enumerate(STEP)))
     return np.minimum(levels, FARTHEST)
 
 
@@ -126,8 +126,13 @@ def write(folder: Path, splits: datasets.Splits, log_probs: torch.Tensor) -> Non
 
 
 def _save(path: Path, digest: np.ndarray, codes: np.ndarray) -> None:
-    with open(path, "wb") as file:  # NumPy would add a suffix
-        np.savez_compressed(file, recordings=digest, codes=codes)
+    """As `np.savez_compressed`, by LZMA: a tenth smaller, and `np.load` reads it."""
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_LZMA) as packed:
+        for name, array in {"recordings": digest, "codes": codes}.items():
+            member = zipfile.ZipInfo(f"{name}.npy")  # of 1980: the same answers, the same bytes
+            member.compress_type = zipfile.ZIP_LZMA
+            with packed.open(member, "w") as file:
+                np.lib.format.write_array(file, array)
 
 
 def keep(folder: Path, place: Path) -> None:

@@ -51,7 +51,8 @@ def test_what_is_probable_is_kept_finely_and_what_is_hopeless_coarsely():
     assert again.dtype == np.float32 and np.exp(again).sum(axis=1) == pytest.approx(1, abs=1e-5)
     off = np.abs(again - log_probs.numpy())
     below = (log_probs.max(dim=1, keepdim=True).values - log_probs).numpy()
-    assert off[below < 1].max() < 0.05 and off[below < 4].max() < 0.4
+    assert np.quantile(off[below < 1], 0.99) < 0.07, "but for ranks that were put right"
+    assert off[below < 1].max() < 0.2 and off[below < 4].max() < 0.8
     assert np.median(off[(below > 5) & (below < 10)]) < 1
 
 
@@ -121,13 +122,13 @@ def test_answers_are_read_as_they_were_written(tmp_path):
 
 
 def test_a_run_takes_few_bytes(tmp_path):
-    """2,500 recordings of 26 classes, as sure as a trained model: about 40 kB, and 350 in 15 MB."""
+    """2,500 recordings of 26 classes, as sure as a trained model: less than 35 kB."""
     labels = torch.arange(2500) % 26
     log_probs = (answers(2500, spread=4) + 4 * torch.nn.functional.one_hot(labels, 26)).log_softmax(
         1
     )
     predictions.write(tmp_path, splits(2500), log_probs)
-    assert (tmp_path / places.PREDICTIONS).stat().st_size < 45_000
+    assert (tmp_path / places.PREDICTIONS).stat().st_size < 35_000
 
 
 def test_recordings_are_kept_once_for_all_runs(tmp_path):
@@ -155,7 +156,7 @@ def test_the_same_answers_are_the_same_bytes(tmp_path):
 
 
 def test_older_runs_have_the_five_highest_alone(tmp_path):
-    old = ROOT / "results" / "sample" / "hardvs" / "select_on=test" / "seed0" / places.TABLE
+    old = next((ROOT / "results" / "real" / "folder").glob(f"data_root=nmnist,*/*/{places.TABLE}"))
     shutil.copy(old, tmp_path)
     count = len(pd.read_csv(old))
     table, log_probs = predictions.read(tmp_path, count)
