@@ -19,7 +19,7 @@ from safe_companion import datasets, how_far, plots, real_studies
 from safe_companion.effects import breakdown, effect_table, with_light
 from safe_companion.paper import claims
 from safe_companion.prompts import prompt_sentences
-from safe_companion.studies import Found, Rows, studies, study, swept
+from safe_companion.studies import LEFT_OUT, Found, Rows, studies, study, swept
 from safe_companion.study_plots import show_breakdown
 
 # ---------------------------------------------------------------- what a page is given
@@ -142,6 +142,12 @@ def origin_note(
         data = "**Real data**"
     lines = [f"{data} ({dataset}). {counted(len(shown), 'run')} of {counted(len(counts), 'row')}."]
     missing = [row for row, these in found.items() if not these]
+    reasons = {row: LEFT_OUT.get((dataset, name, row)) for row in missing}
+    left_out = {row: why for row, why in reasons.items() if why and data_root is None}
+    if left_out:
+        listed = "; ".join(f"{row} ({why})" for row, why in left_out.items())
+        lines.append(f"Left out: {listed}. `{how}` trains them.")
+        missing = [row for row in missing if row not in left_out]
     if missing:
         if data_root is None and dataset in swept(name):
             how = f"make {name}"

@@ -198,6 +198,8 @@ def test_a_note_says_what_was_not_run_and_how_to_run_it(shown):
     assert "Not run: one; two. `make table4` trains them." in shown[0][0]
     notebooks.origin_note("table4", found, dataset="hardvs")  # no sweep runs it on this sample
     assert "Not run: one; two. `-p rerun True` trains them." in shown[1][0]
+    notebooks.origin_note("table3", {"SAFE": [], "R2Plus1D": []}, dataset="hardvs")
+    assert "Left out: R2Plus1D (takes 2.1 times as long" in shown.pop()[0]
     notebooks.origin_note("table4", found, dataset="hardvs", data_root="/data")
     assert shown[2][0].startswith("**Real data** (hardvs).")
     assert "`-p rerun True` trains them." in shown[2][0]  # `make table4` trains the sample
