@@ -9,20 +9,35 @@ from safe_companion.robustness import CLEAN
 NOT_RUN = "**Not run**: no record says anything yet."
 
 
-def of_variants(table: pd.DataFrame, *, dataset: str, origin: str) -> str:
-    """Which rows of a study are better or worse than its first; of `effects.effect_table`."""
+def of_rows(table: pd.DataFrame, *, dataset: str, origin: str) -> str:
+    """What the rows of a study do beside its first one, of `effects.effect_table`."""
     rows = table[table.difference.notna()]
     if rows.empty:
         return NOT_RUN
-    halves = rows["± difference"]
-    parts = [f"{name} {rows.difference[name]:+.1f} ± {halves[name]:.1f}" for name in rows.index]
     clear = rows[rows.effect.isin(["better", "worse"])]
-    said = [f"{name} is {row.effect}" for name, row in clear.iterrows()]
-    verdict = "; ".join(said) or "no difference excludes zero"
+    said = [
+        f"{name} is {row.effect} by {abs(row.difference):.1f} ± {row['± difference']:.1f} points"
+        for name, row in clear.iterrows()
+    ]
+    unclear = rows[rows.effect.str.startswith("cannot tell")]
+    if len(unclear):
+        low, high = (
+            f"{value:.1f}" for value in (unclear.detectable.min(), unclear.detectable.max())
+        )
+        limit = low if low == high else f"{low} to {high}"
+        several = "each of the others" if said else "each of the rows"
+        which = several if len(unclear) > 1 else str(unclear.index[0])
+        said.append(f"of {which} we cannot tell: effects below {limit} points would not be seen")
+    said += [f"{name} is the same" for name in rows.index[rows.effect == "the same"]]
+    once = int((rows.effect == "one seed: no interval").sum())
+    if once:
+        said.append(f"{once} of {len(rows)} rows {'has' if once == 1 else 'have'} one seed")
+    first = table.iloc[0]
     missing = [str(name) for name, row in table.iterrows() if not row.seeds]
-    lines = f"**{verdict}** than {table.index[0]}" if said else f"**{verdict}**"
-    lines += f" ({origin} of {dataset}; points of top-1: {', '.join(parts)})."
-    return lines + (f" Not run: {', '.join(missing)}." if missing else "")
+    return (
+        f"**Beside {table.index[0]} ({first['top-1 [%]']:.1f} %): {'; '.join(said)}.** "
+        f"({origin} of {dataset}, top-1)" + (f" Not run: {', '.join(missing)}." if missing else "")
+    )
 
 
 def of_robustness(tables: Mapping[str, pd.DataFrame], *, dataset: str, origin: str) -> str:

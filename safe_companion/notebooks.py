@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from tqdm import tqdm
 
 import safe_core
-from safe_companion import datasets, how_far, plots, real_studies
+from safe_companion import datasets, findings, how_far, plots, real_studies
 from safe_companion.effects import breakdown, effect_table, with_light
 from safe_companion.paper import claims
 from safe_companion.prompts import prompt_sentences
@@ -84,6 +84,11 @@ class Opened:
     @property
     def effects(self) -> pd.DataFrame:
         return effect_table(self.found, baseline=self.baseline)
+
+    @property
+    def finding(self) -> Markdown:
+        """What the rows do beside the first one, in a sentence."""
+        return Markdown(findings.of_rows(self.effects, dataset=self.dataset, origin=self.origin))
 
 
 def open_study(

@@ -34,15 +34,27 @@ def test_a_finding_names_what_is_better_and_what_was_not_run():
 
     found = {"paper": runs(60), "names": runs(90), "same": runs(60), "more": []}
     table = effects.effect_table(found, baseline="paper")
-    said = findings.of_variants(table, **HERE)
-    assert said.startswith(
-        "**names is better** than paper (sample of hardvs; points of top-1: names +30.0"
+    assert findings.of_rows(table, **HERE) == (
+        "**Beside paper (60.0 %): names is better by 30.0 ± 9.1 points; same is the same.** "
+        "(sample of hardvs, top-1) Not run: more."
     )
-    assert "same +0.0" in said and said.endswith("Not run: more.")
-    nothing = effects.effect_table({"paper": runs(60), "same": runs(60)}, baseline="paper")
-    assert "no difference excludes zero" in findings.of_variants(nothing, **HERE)
     empty = effects.effect_table({"paper": runs(60), "names": []}, baseline="paper")
-    assert findings.of_variants(empty, **HERE) == findings.NOT_RUN
+    assert findings.of_rows(empty, **HERE) == findings.NOT_RUN
+
+
+def test_a_finding_says_what_would_not_have_been_seen():
+    def runs(*first_right, seeds=3):
+        return [made_run(s, [i in first_right or i > 50 for i in range(100)]) for s in range(seeds)]
+
+    found = {"paper": runs(0, 1), "one": runs(0, 2), "two": runs(1, 3)}
+    said = findings.of_rows(effects.effect_table(found, baseline="paper"), **HERE)
+    assert ": of each of the rows we cannot tell: effects below" in said
+    del found["two"]
+    said = findings.of_rows(effects.effect_table(found, baseline="paper"), **HERE)
+    assert ": of one we cannot tell: effects below" in said
+    once = {"paper": runs(0, seeds=1), "one": runs(1, seeds=1)}
+    said = findings.of_rows(effects.effect_table(once, baseline="paper"), **HERE)
+    assert said.startswith("**Beside paper (50.0 %): 1 of 1 rows has one seed.**")
 
 
 def lines(**top1):
