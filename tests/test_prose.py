@@ -14,7 +14,7 @@ from pybtex.database import parse_file
 from snakemake.cli import get_argument_parser
 
 import safe_core
-from safe_companion import datasets, paper, prompts, real_studies, records, studies
+from safe_companion import datasets, paper, prompts, real_studies, records, rows, studies
 from safe_companion.__main__ import COMMANDS
 
 PAGES = sorted((ROOT / "book").glob("*.md"))
@@ -221,6 +221,24 @@ def test_parameter_counts_of_the_annotated_model_are_those_that_it_has(column, p
 
 
 # ------------------------------------------------------------------------- words about numbers
+def test_the_pages_say_how_many_seeds_a_sweep_has():
+    counts = {
+        studies.number_of_seeds(dataset, study, row, fields)
+        for dataset, swept in studies.SWEPT.items()
+        for study, of_study in studies.studies(dataset, "sample").items()
+        if study in swept and study not in rows.SEARCHES
+        for row, fields in of_study.items()
+    }
+    assert max(counts) == studies.SWEPT["pokerevent"]["table4"] == 5 and 3 in counts
+    assert studies.SEEDS == 3 and rows.FEWER_SEEDS == {"train_fraction": 3, "held_out": 2}
+    for page, words in {
+        "limits": "Few seeds: five at most, three in many tables, and one where settings",
+        "scaling": "`book/studies.csv`, five for the main tables; on real data it is three",
+        "records": "recordings get three at most, and those that hold out classes two",
+    }.items():
+        assert words in " ".join((ROOT / "book" / f"{page}.md").read_text().split()), page
+
+
 def committed(name):
     """The runs of a folder of results/, without their predictions."""
     files = sorted((ROOT / "results" / name).glob("seed*/record.json"))
@@ -229,12 +247,12 @@ def committed(name):
 
 def test_the_released_codes_choices_together_are_said_to_be_undertrained_where_they_are():
     page = " ".join((ROOT / "book" / "limits.md").read_text().split())
-    assert "**not trained to convergence**: its training loss still is about twice" in page
+    assert "**not trained to convergence**: its training loss at the end is well above" in page
     losses = [
         sum(run["history"][-1]["train_loss"] for run in runs) / len(runs)
         for runs in (committed("sample/hardvs/as_released"), committed("sample/hardvs/base"))
     ]
-    assert 1.7 < losses[0] / losses[1] < 2.4
+    assert losses[0] > 1.3 * losses[1]
 
 
 def test_the_attention_is_as_even_as_the_pages_say():

@@ -19,6 +19,7 @@ import shutil
 import subprocess
 import sys
 import threading
+from html import unescape
 from html.parser import HTMLParser
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -30,7 +31,7 @@ import yaml
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from safe_companion import __main__, paper, records
+from safe_companion import __main__, paper, records, studies
 from safe_core import configure
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -302,6 +303,17 @@ def test_an_older_record_is_marked_with_what_changed_and_is_no_error(tmp_path, m
     rows = re.findall(r"<tr[^>]*>(.*?)</tr>", html, re.DOTALL)
     listed = [re.sub(r"<[^>]+>", " ", row).split() for row in rows if "pokerevent/base<" in row]
     assert [cells[:3] for cells in listed] == [["sample/pokerevent/base", "1", "clips"]]
+
+
+def test_rows_that_a_sweep_leaves_out_are_listed_with_the_reason(tmp_path):
+    html, warnings = small_book(tmp_path, "```{left-out}\n```")
+    assert warnings == ""
+    (body,) = re.findall(r'<table class="[^"]*left-out[^"]*">(.*?)</table>', html, re.DOTALL)
+    cells = [re.findall(r"<td>(.*?)</td>", row, re.DOTALL) for row in body.split("<tr")[2:]]
+    lines = [[unescape(re.sub(r"<[^>]+>", "", cell)) for cell in row] for row in cells]
+    listed = [(name, study, why) for study, _, names, why in lines for name in names.split("; ")]
+    expected = [(row, study, why) for (_, study, row), why in studies.LEFT_OUT.items()]
+    assert sorted(listed) == sorted(expected)
 
 
 def test_the_command_under_a_run_makes_that_configuration_again():

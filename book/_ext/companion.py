@@ -6,6 +6,7 @@ Roles:
     {claim}`t4-full`                       the paper's number, linked to its row of the ledger
 Directives:
     {ledger}, {records}, {status}          the tables of the pages of the same names
+    {left-out}                             the rows that a sweep on the samples leaves out, and why
     {ledger-summary}                       how many claims have which verdict
 Also a box under the title of every notebook: its data, parameters, runs, time, and the command that
 remakes it.
@@ -21,6 +22,7 @@ from companion_notebooks import add_provenance, file_of, name_unexecuted, shown_
 from companion_tables import (
     Ledger,
     LedgerSummary,
+    LeftOut,
     Records,
     Status,
     all_runs,
@@ -207,6 +209,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.add_directive("ledger", Ledger)
     app.add_directive("ledger-summary", LedgerSummary)
     app.add_directive("records", Records)
+    app.add_directive("left-out", LeftOut)
     app.add_directive("status", Status)
     app.connect("config-inited", repository, priority=100)
     app.setup_extension("sphinx.ext.autodoc")

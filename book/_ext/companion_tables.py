@@ -1,4 +1,4 @@
-"""Which tables does the book build from records, claims and notebooks? Ledger, runs, status."""
+"""Which tables does the book build? Ledger, runs, rows left out, status."""
 
 import functools
 import shlex
@@ -306,6 +306,20 @@ def cells_of(run: dict) -> list[Any]:
         version,
         joined(files),
     ]
+
+
+class LeftOut(Overview):
+    """{left-out}: the rows that a sweep on the samples leaves out, and why."""
+
+    def content_nodes(self) -> list[nodes.Node]:
+        groups: dict[tuple[str, str, str], list[str]] = {}
+        for (dataset, study, row), why in studies.LEFT_OUT.items():
+            groups.setdefault((study, dataset, why), []).append(row)
+        rows: list[made.Row] = [
+            (None, [[code(study)], TITLES[dataset], joined([code(n) for n in names], "; "), why])
+            for (study, dataset, why), names in sorted(groups.items())
+        ]
+        return [made.table(["study", "sample of", "rows", "why"], rows, "left-out")]
 
 
 class Status(Overview):
