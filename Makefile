@@ -49,7 +49,7 @@ benchmarks: .venv/installed
 
 book: .venv/installed
 	$(BIN)/jupyter-book build . -W -n --keep-going
-	@echo "open _build/html/index.html"
+	@echo "open _build/html/index.html; _build/html/print.html is the whole book on one page"
 
 # What runs is decided by the records under results/; SWEEP takes Snakemake's options, such as
 # SWEEP="--profile profiles/slurm --config hardvs=/data/HARDVS".

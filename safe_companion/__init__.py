@@ -8,6 +8,7 @@ Each module answers one question, which its first line asks. Imports point down 
     study_plots, recording_plots  pictures of studies; of one recording and its answers
     robustness_plots, findings    pictures of what a model can be relied on; findings in a sentence
     plots                         pictures of clips and runs
+    recipe                        how long and how fast the samples are trained
     claims, rivals, power         verdicts on the paper's numbers; without fusion; what is seen
     planning, real_studies        how long tables take; studies on real recordings to be fetched
     studies                       several runs: their records, sweeps
@@ -35,6 +36,7 @@ Each module answers one question, which its first line asks. Imports point down 
     recordings, readers, formats  recordings of any form; event files, one module a format
     events                        event streams -> event images and windows
     flags, behaviour              a configuration as words of a command line; versions of behaviour
+    wording                       counts and differences as they are said
     locks, logs, how_far          who works in a folder; how a run goes; bars
     variants, calibration         heads that read names; what probabilities are worth
     faster, texts                 attention with fewer copies; what can stand in for the text

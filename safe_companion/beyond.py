@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from safe_companion import unseen
+from safe_companion import unseen, wording
 from safe_companion.sample.squares import COLOURS, MOTIONS, SHOWN, UNSEEN
 
 Rows = dict[str, dict]  # of a study: configuration fields
@@ -203,7 +203,8 @@ def not_run(study: str, found: Found) -> str | None:
     if not missing:
         return None
     return (
-        f"**Not run**: {missing} of {len(found)} rows have no record. `make {study}` trains them."
+        f"**Not run**: {missing} of {wording.counted(len(found), 'row')} without a record. "
+        f"`make {study}` trains what is missing."
     )
 
 

@@ -17,6 +17,7 @@ from safe_companion.facts import Facts, in_threads, look
 from safe_companion.lists import Lists
 from safe_companion.readers import RecordingError
 from safe_companion.recordings import DAVIS346, read_recording
+from safe_companion.wording import counted
 from safe_core import Config
 
 FAR = 4  # times what is usual: no part of the same sensor
@@ -205,14 +206,14 @@ def _of_repairs(repairs: Sequence[Repair]) -> list[str]:
     jumps = [repair.jumps for repair in repairs if repair.jumps]
     if jumps:
         warnings.append(
-            f"repair_events: {len(jumps):,} recordings are sorted by time ({sum(jumps):,} jumps "
-            "back)"
+            f"repair_events: sorted by time: {counted(len(jumps), 'recording')} "
+            f"({counted(sum(jumps), 'jump')} back)"
         )
     dropped = [repair.dropped for repair in repairs if repair.dropped]
     if dropped:
         warnings.append(
-            f"repair_events: {sum(dropped):,} events outside the sensor are dropped in "
-            f"{len(dropped):,} recordings"
+            f"repair_events: dropped outside the sensor: {counted(sum(dropped), 'event')} in "
+            f"{counted(len(dropped), 'recording')}"
         )
     return warnings
 

@@ -173,7 +173,7 @@ def realism_options(parser: argparse.ArgumentParser) -> None:
 
 
 def realism(options: argparse.Namespace) -> None:
-    from safe_companion import realism, records
+    from safe_companion import realism, records, wording
 
     measured = realism.of_samples(options.most)
     for text in options.named:
@@ -181,7 +181,7 @@ def realism(options: argparse.Namespace) -> None:
         if not equals or not name:
             raise ValueError(f"found {text!r}; expected NAME=PATH, such as mine=my_recordings")
         measured[name] = realism.of_folder(Path(path), options.most)
-    print(realism.table(measured).to_string(na_rep="", float_format="{:.3g}".format))
+    print(realism.table(measured).to_string(na_rep="", float_format=wording.significant))
     for name in [text.partition("=")[0] for text in options.named]:
         print(f"\nfor a World like {name}:")
         for knob, value in realism.advice(measured[name]).items():

@@ -20,6 +20,7 @@ from safe_companion.clips import ClipDataset, Draw
 from safe_companion.facts import cache_folder
 from safe_companion.lists import Lists, class_folders, read_lines, read_lists, split_off
 from safe_companion.recordings import RecordingError, locate
+from safe_companion.wording import counted
 from safe_core import Config
 
 if TYPE_CHECKING:
@@ -184,8 +185,8 @@ def _split(
         if items and not left[split]:
             raise RecordingError(
                 f"{root}: found no recording of the {split} list that can be used, of "
-                f"{len(items):,}; expected some. {len(skipped):,} recordings are left out; the "
-                f"first: {skipped[0][1]}",
+                f"{len(items):,}; expected some. Left out: {counted(len(skipped), 'recording')}; "
+                f"the first: {skipped[0][1]}",
                 kind="missing",
             )
     absent = unseen.held_out(len(names), config.held_out)
@@ -271,7 +272,7 @@ def _refusal(root: Path, lists: Lists, verdict: checks.Verdict) -> RecordingErro
     looked = "" if verdict.opened else " Nothing was opened yet."
     more = f"\n  and {len(problems) - 5:,} more" if len(problems) > 5 else ""
     return RecordingError(
-        f"{root}: found {len(problems):,} of {total:,} recordings that cannot be used "
+        f"{root}: found {len(problems):,} of {counted(total, 'recording')} that cannot be used "
         f"({_counts(problems)}); expected none. Correct them, or set on_bad_recording='skip' to "
         f"leave them out; `safe check` lists all.{looked}{''.join(first)}{more}",
         kind=kinds.pop() if len(kinds) == 1 else "invalid",
@@ -300,7 +301,7 @@ def check(config: Config, *, decode: bool = False) -> int:
     for split, items in lists.items():
         found = dict.fromkeys(name for name, _, _ in items)
         bad = [verdict.problems[name] for name in found if name in verdict.problems]
-        print(f"{split}: {len(items)} recordings, {len(bad)} with problems")
+        print(f"{split}: {counted(len(items), 'recording')}, {len(bad)} with problems")
         for problem in bad:
             print(f"  {problem.kind}: {problem.reason}")
     for warning in verdict.warnings:

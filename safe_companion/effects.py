@@ -26,7 +26,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from safe_companion import datasets
+from safe_companion import datasets, wording
 
 LIGHT_EDGES = [0, 1e-3, 1e-2, 1e-1, 2]  # illumination; 1 is a bright room
 LIGHT_NAMES = ["< 0.001", "0.001 to 0.01", "0.01 to 0.1", "> 0.1"]
@@ -79,6 +79,11 @@ class Difference:
         if not self.excludes_zero:
             return f"cannot tell: effects below {self.smallest:.1f} would not be seen"
         return "better" if self.mean > 0 else "worse"
+
+    @property
+    def sentence(self) -> str:
+        """For running text: "worse by 10.1 ± 2.5 points, 5 paired runs"."""
+        return wording.compared(self.mean, self.half, self.pairs, self.effect)
 
     @property
     def columns(self) -> dict[str, float]:

@@ -72,8 +72,8 @@ def execute(path: Path) -> None:
     """Runs a notebook where it is and keeps its outputs, without what differs from run to run.
 
     Its metadata say how long that took, when, on which machine, from which commit and which records
-    it shows. The parameters of the training are those that Config has now. If a cell fails, the
-    notebook stays as it was.
+    it shows, of which data. The parameters of the training are those that Config has now. If a cell
+    fails, the notebook stays as it was.
     """
     start = time.perf_counter()
     commit = records.commit()
@@ -88,11 +88,13 @@ def execute(path: Path) -> None:
         papermill.execute_notebook(source, executed, cwd=path.parent, **quiet)
         notebook = nbformat.read(executed, 4)
     shown: set[str] = set()
+    origins: set[str] = set()
     for cell in notebook.cells:
         for key in ("papermill", "execution", "collapsed"):
             cell.metadata.pop(key, None)
         for output in cell.get("outputs", []):
             shown.update(output.get("metadata", {}).pop("records", []))
+            origins.update(output.get("metadata", {}).pop("origins", []))
     machine = records.machine()
     notebook.metadata = {
         "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
@@ -104,6 +106,7 @@ def execute(path: Path) -> None:
             **machine["hardware"],
             "versions": machine["versions"],
             "records": sorted(shown),
+            "origins": sorted(origins),
         },
     }
     safe_core.write_atomically(path, lambda file: nbformat.write(notebook, file))

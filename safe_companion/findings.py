@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 import pandas as pd
 
+from safe_companion import wording
 from safe_companion.robustness import CLEAN
 
 NOT_RUN = "**Not run**: no record says anything yet."
@@ -31,7 +32,7 @@ def of_rows(table: pd.DataFrame, *, dataset: str, origin: str) -> str:
     said += [f"{name} is the same" for name in rows.index[rows.effect == "the same"]]
     once = int((rows.effect == "one seed: no interval").sum())
     if once:
-        said.append(f"{once} of {len(rows)} rows {'has' if once == 1 else 'have'} one seed")
+        said.append(f"one seed says nothing of {wording.counted(once, 'row')}")
     first = table.iloc[0]
     missing = [str(name) for name, row in table.iterrows() if not row.seeds]
     return (

@@ -161,5 +161,5 @@ def summary_writer() -> Callable[..., Any]:
     except ImportError as error:
         raise ValueError(
             f"--tensorboard: found no package tensorboard ({error}); install it with "
-            f"`.venv/bin/pip install tensorboard`, or leave the option out: {LOG} has the same"
+            f"`pip install tensorboard`, or leave the option out: {LOG} has the same"
         ) from error

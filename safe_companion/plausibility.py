@@ -12,6 +12,7 @@ from pathlib import Path
 from safe_companion.facts import Facts
 from safe_companion.lists import Lists, class_folders, unread
 from safe_companion.readers import READABLE
+from safe_companion.wording import counted
 from safe_core import Config
 
 ODD = 1000  # times what is usual: said
@@ -66,19 +67,22 @@ def of_lists(class_names: Sequence[str], lists: Lists, left: Lists) -> list[str]
     both = sorted(set(names["train"]) & set(names["test"]))
     if both:
         warnings.append(
-            f"{len(both):,} recordings are for training and for the test: {_first(both)}"
+            f"for training and for the test: {counted(len(both), 'recording')}: {_first(both)}"
         )
     for split, listed in names.items():
         twice = sorted(name for name, count in Counter(listed).items() if count > 1)
         if twice:
-            warnings.append(f"{split}: {len(twice):,} recordings are named twice: {_first(twice)}")
+            warnings.append(
+                f"{split}: named twice: {counted(len(twice), 'recording')}: {_first(twice)}"
+            )
     warnings += _against_folders(class_names, lists)
     for split, items in left.items():
         used = {label for _, _, label in items}
         unused = [name for label, name in enumerate(class_names) if label not in used]
         if items and unused:
             warnings.append(
-                f"{split}: {len(unused):,} classes without recordings: {_first(unused)}"
+                f"{split}: {counted(len(unused), 'class', 'classes')} without recordings: "
+                f"{_first(unused)}"
             )
     return warnings
 
@@ -131,7 +135,7 @@ def of_recordings(known: dict[str, Facts]) -> list[str]:
     if double:
         name, fact = next(iter(double.items()))
         warnings.append(
-            f"{len(double):,} recordings are there in several forms, such as {name}: "
+            f"there in several forms: {counted(len(double), 'recording')}, such as {name}: "
             f"{fact.event_file} is read, {', '.join(fact.other_forms)} is not"
         )
     streams = {name: fact for name, fact in known.items() if fact.events}

@@ -19,6 +19,7 @@ from safe_companion.datasets import Splits
 from safe_companion.formats.content import MAX_SIDE
 from safe_companion.readers import read_events
 from safe_companion.recordings import DAVIS346, Recording, RecordingError, locate
+from safe_companion.wording import counted
 from safe_core import SAFE, Config
 
 # What of its configuration may be another when a checkpoint is evaluated.
@@ -326,11 +327,11 @@ def summary(record: dict[str, Any]) -> str:
     data, test = record["data"], record["test"]
     lines = [
         f"{record['evaluates']['checkpoint']} on {record['config']['dataset']} ({data['origin']} "
-        f"data, split {record['split']}, {record['recordings']} recordings): "
+        f"data, split {record['split']}, {counted(record['recordings'], 'recording')}): "
         f"top-1 {test['top1']:.1f} %, top-5 {test['top5']:.1f} %"
     ]
     if data["skipped"]:
-        lines.append(f"left out: {len(data['skipped'])} recordings; the record says why")
+        lines.append(f"left out: {counted(len(data['skipped']), 'recording')}; the record says why")
     lines += [f"warning: {warning}" for warning in data["warnings"]]
     if record["classes_mapped_by_name"]:
         lines.append("the data have their classes in another order: mapped by name")

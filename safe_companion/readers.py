@@ -19,6 +19,7 @@ from safe_companion.formats.hdf5 import read_h5
 from safe_companion.formats.pack import EventView, read_pack
 from safe_companion.formats.prophesee import read_dat, read_raw
 from safe_companion.formats.text import looks_like_events, read_text
+from safe_companion.wording import counted
 
 __all__ = ["READABLE", "READERS", "checked_events", "is_event_file", "read_events"]
 __all__ += ["repaired_events", "EventFile", "ImageSource", "RecordingError"]  # of `formats`
@@ -198,7 +199,7 @@ def repaired_events(
     if back:
         order = np.argsort(t, kind="stable")
         x, y, t, p = (column[order] for column in (x, y, t, p))
-        done.append(f"{back:,} jumps back in time (up to {largest:,} us) sorted")
+        done.append(f"{counted(back, 'jump')} back in time (up to {largest:,} us) sorted")
     return checked_events(path, dict(x=x, y=y, t=t, p=p), size), "; ".join(done)
 
 

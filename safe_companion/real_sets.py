@@ -25,6 +25,7 @@ from safe_companion.events import OFF_COLOUR, ON_COLOUR, count_image
 from safe_companion.lists import split_off
 from safe_companion.recordings import Recording, read_image, read_recording
 from safe_companion.sample import WORLD, expose
+from safe_companion.wording import counted
 
 PIECE_US = 100_000  # of a take: what BioLab's own event images hold
 PIECES = 300  # of a take of session 1, as many as there are event images
@@ -237,8 +238,8 @@ def write_lists(out: Path, items: Items, frames: int) -> list[str]:
     if len(names) < 2 or not items["test"]:
         shutil.rmtree(out)
         raise ValueError(
-            f"{out.name}: found {len(names)} classes with recordings of both lists; expected two "
-            "or more. Get the files that are absent."
+            f"{out.name}: found {counted(len(names), 'class', 'classes')} with recordings of both "
+            "lists; expected two or more. Get the files that are absent."
         )
     (out / "classes.txt").write_text("".join(f"{name}\n" for name in names), encoding="utf-8")
     for split, listed in items.items():

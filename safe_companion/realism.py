@@ -17,6 +17,7 @@ from safe_companion.converting import recordings_below
 from safe_companion.describing import is_recording
 from safe_companion.recordings import Recording, read_recording
 from safe_companion.sample import CLASSES, WORLD
+from safe_companion.wording import significant
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -187,7 +188,7 @@ def in_words(measured: dict[str, dict[str, Any]]) -> str:
         if min(theirs) <= min(ours) and max(ours) <= max(theirs):
             inside.append(about)
         else:
-            spans = [f"{min(v):.3g} to {max(v):.3g}" for v in (ours, theirs)]
+            spans = [f"{significant(min(v))} to {significant(max(v))}" for v in (ours, theirs)]
             outside.append(f"{about} ({spans[0]} in the samples, {spans[1]} in real recordings)")
     text = f"Of {len(inside) + len(outside)} measures, the samples are among the real recordings in"
     text += f" {len(inside)}" + (f": {'; '.join(inside)}." if inside else ".")

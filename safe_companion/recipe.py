@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 import pandas as pd
 
-from safe_companion import rivals
+from safe_companion import rivals, wording
 from safe_companion.rows import INPUTS, LENGTHS, TRIED
 from safe_companion.studies import Found
 
@@ -65,7 +65,7 @@ def finding(table: pd.DataFrame) -> str:
         if len(of_inputs) < len(INPUTS) or pd.isna(list(of_inputs.values())).any():
             return "**Not run**: no record says yet how long a training has to be."
         enough = enough or max(of_inputs.values()) < ENOUGH
-        words = ", ".join(f"{name} {gain:+.1f}" for name, gain in of_inputs.items())
+        words = ", ".join(f"{name} {wording.signed(gain)}" for name, gain in of_inputs.items())
         parts.append(f"from {steps} to {steps * 3 // 2} steps {words}")
     verdict = (
         "A length that was tried is enough" if enough else "No length that was tried is enough"

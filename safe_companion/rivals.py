@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from safe_companion import effects, predictions
+from safe_companion import effects, predictions, wording
 from safe_companion.studies import Found
 
 
@@ -105,8 +105,7 @@ def in_words(table: pd.DataFrame) -> str:
     strongest = str(table.drop(index="oracle", errors="ignore")["top-1 [%]"].idxmax())
     line = table.loc[strongest].to_dict()
     accuracy = f"{line['top-1 [%]']:.1f} %"
-    points = f"{line['difference']:+.1f} ± {line['± difference']:.1f} points"
-    return (
-        f"**The strongest rival is: {strongest} ({accuracy}). SAFE minus it: {points} over "
-        f"{line['pairs']:.0f} pairs: {line['SAFE is']}.**"
+    said = wording.compared(
+        line["difference"], line["± difference"], line["pairs"], line["SAFE is"]
     )
+    return f"**The strongest rival is: {strongest} ({accuracy}). SAFE beside it: {said}.**"

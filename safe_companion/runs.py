@@ -36,6 +36,7 @@ from safe_companion.records import (
     today,
     write_record,
 )
+from safe_companion.wording import counted
 from safe_core import Config
 
 
@@ -118,7 +119,9 @@ def train_alone(
         for warning in splits.warnings:
             print(f"warning: {warning}", flush=True)
         if splits.skipped:
-            print(f"left out: {len(splits.skipped)} recordings, see {RECORD}", flush=True)
+            print(
+                f"left out: {counted(len(splits.skipped), 'recording')}, see {RECORD}", flush=True
+            )
         if len(starts) > 1:
             tell_changes(Config(**starts[-2]["config"]), config)
     result = safe_core.fit(

@@ -1,34 +1,39 @@
 """What does a study show? Pictures of its differences, beside the paper, by group of recordings."""
 
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import seaborn as sns
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from safe_companion.datasets import TITLES
 from safe_companion.plots import EVENT, RGB, plain
+from safe_companion.wording import significant
 
 GREY = "0.55"  # the interval holds zero
 MARKERS = "os^Dvp"  # of a study's rows
 
 
-def show_study(table: pd.DataFrame, *, title: str, origin: str) -> Figure:
+def show_study(
+    table: pd.DataFrame, *, title: str, origin: str, notes: Mapping[str, str] | None = None
+) -> Figure:
     """Differences to the baseline with their 95 % intervals; grey where the interval holds zero.
 
-    table: as `effects.effect_table` gives it.
+    table: as `effects.effect_table` gives it. notes: {row: what stands below its name}.
     """
     rows = table[table.difference.notna()][::-1]
-    fig, ax = plt.subplots(figsize=(7.5, 0.38 * len(rows) + 1.3))
+    fig, ax = plt.subplots(figsize=(7.5, (0.52 if notes else 0.38) * len(rows) + 1.3))
     for y, (_, row) in enumerate(rows.iterrows()):
         colour = {"better": EVENT, "worse": RGB}.get(row.effect, GREY)
         half = row["± difference"]
         ax.errorbar(row.difference, y, xerr=half, fmt="o", color=colour, capsize=3)
     ax.axvline(0, color="0.3", lw=1)
-    ax.set_yticks(range(len(rows)), rows.index, fontsize="small")
+    names = [f"{name}\n{notes[name]}" if notes and name in notes else name for name in rows.index]
+    ax.set_yticks(range(len(rows)), names, fontsize="small")
     ax.set_xlabel("difference in top-1 accuracy [percentage points], 95 % interval")
     ax.set_ylim(-0.6, len(rows) - 0.4)
     ax.set_title(f"{title} ({origin} data)")
@@ -135,6 +140,18 @@ def show_methods(table: pd.DataFrame) -> Figure:
     return fig
 
 
+def plain_log_ticks(ax: Axes, most: int = 3) -> None:
+    """A logarithmic x axis with a few plain numbers, far enough apart to be read."""
+    ax.set_xscale("log")
+    low, high = np.log10(ax.get_xlim())
+    round_numbers = [m * 10.0**e for e in range(-9, 10) for m in (1, 2, 5)]
+    inside = [number for number in round_numbers if low <= np.log10(number) <= high]
+    step = -(-len(inside) // most)
+    ticks = inside[step // 2 :: step] if step else []
+    ax.set_xticks(ticks, [significant(tick, 1) for tick in ticks])
+    ax.minorticks_off()
+
+
 def show_statistics(table: pd.DataFrame, *, title: str) -> Figure:
     """Dots on logarithmic axes: a panel for each column, a line for each row; samples in orange.
 
@@ -149,7 +166,7 @@ def show_statistics(table: pd.DataFrame, *, title: str) -> Figure:
     colours = [RGB if name.startswith("sample of ") else EVENT for name in shown.index]
     for ax, measure in zip(axes.flat, shown.columns, strict=False):
         ax.scatter(shown[measure], y, c=colours)
-        ax.set_xscale("log")
+        plain_log_ticks(ax)
         ax.set_title(textwrap.fill(measure, 26), fontsize="small")
     for ax in axes.flat[len(shown.columns) :]:
         ax.set_axis_off()

@@ -106,7 +106,7 @@ def test_one_glitch_event_does_not_make_the_sensor_wide(root):
     splits = open_dataset(config_of(root, repair_events=True))
     assert splits.sensor_size == SENSOR and not splits.skipped
     assert splits.warnings == [
-        "repair_events: 3 events outside the sensor are dropped in 3 recordings"
+        "repair_events: dropped outside the sensor: 3 events in 3 recordings"
     ]
 
 
@@ -157,7 +157,7 @@ def test_jumps_back_are_counted_and_sorted_on_request(root):
     found = facts.look(root, ["a/3"])["a/3"]
     assert found.jumps == back.sum() and found.largest_jump == -np.diff(stream["t"]).min()
     warnings = warnings_of(root, repair_events=True)
-    assert warnings == [f"repair_events: 1 recordings are sorted by time ({back.sum()} jumps back)"]
+    assert warnings == [f"repair_events: sorted by time: 1 recording ({back.sum()} jumps back)"]
 
 
 def test_events_outside_a_given_sensor_are_counted(root):
@@ -367,8 +367,8 @@ def test_recordings_named_twice_are_said(root):
     assert not warnings_of(root)
     write_lists(root, train + [("a/2", 0)], test + train[:5])
     warnings = warnings_of(root)
-    assert "5 recordings are for training and for the test: a/0, a/1, a/2, ..." in warnings
-    assert "train: 1 recordings are named twice: a/2" in warnings and len(warnings) == 2
+    assert "for training and for the test: 5 recordings: a/0, a/1, a/2, ..." in warnings
+    assert "train: named twice: 1 recording: a/2" in warnings and len(warnings) == 2
 
 
 def test_a_label_against_its_folder_is_said(root):
@@ -394,7 +394,7 @@ def test_classes_without_recordings_are_said(root):
     train = [(f"{c}/{i}", k) for k, c in enumerate("ab") for i in range(6)]
     write_lists(root, train, [("a/7", 0)])
     assert warnings_of(root) == [
-        "train: 1 classes without recordings: nap",
+        "train: 1 class without recordings: nap",
         "test: 2 classes without recordings: b, nap",
     ]
 
@@ -403,7 +403,7 @@ def test_a_class_that_is_left_out_whole_is_said(root):
     for i in range(8):
         (root / f"a/{i}.npz").write_bytes(b"cut off")
     warnings = warnings_of(root, on_bad_recording="skip")
-    assert "train: 1 classes without recordings: a" in warnings
+    assert "train: 1 class without recordings: a" in warnings
 
 
 def test_what_is_there_and_not_read_is_said(root):
@@ -425,7 +425,7 @@ def test_both_forms_of_a_recording_are_counted_once_and_said(root):
     splits = open_dataset(config_of(root))
     assert (splits.train.names + splits.val.names + splits.test.names).count("a/3") == 1
     assert only(splits.warnings, "several forms") == (
-        "1 recordings are there in several forms, such as a/3: 3.aedat4 is read, 3.npz is not"
+        "there in several forms: 1 recording, such as a/3: 3.aedat4 is read, 3.npz is not"
     )
 
 
@@ -436,7 +436,7 @@ def test_a_data_set_of_which_nothing_is_usable_is_one_error(root):
     write_lists(root, [("a/0", 0), ("b/0", 1), ("a/1", 0), ("b/1", 1)], [("a/7", 0), ("b/7", 1)])
     for file in root.glob("?/?.npz"):
         file.write_bytes(b"cut off")
-    message = "no recording of the train list that can be used, of 4.*6 recordings are left out"
+    message = "no recording of the train list that can be used, of 4.*Left out: 6 recordings"
     with pytest.raises(RecordingError, match=f"{message}.*a/0.npz"):
         open_dataset(config_of(root, on_bad_recording="skip"))
     for file in root.glob("?/?.npz"):

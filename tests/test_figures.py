@@ -1,7 +1,8 @@
 """The book's own figures: the committed files are what book/figures.py draws, and they are true."""
 
-import importlib.util
+import importlib
 import re
+import sys
 
 import pytest
 from conftest import ROOT
@@ -10,9 +11,12 @@ from PIL import Image
 import safe_core
 from safe_companion import paper
 
-spec = importlib.util.spec_from_file_location("figures", ROOT / "book" / "figures.py")
-figures = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(figures)
+sys.path.insert(0, str(ROOT / "book"))
+figures = importlib.import_module("figures")
+animations, models, picture, recordings, teaching = (
+    importlib.import_module(f"drawing.{name}")
+    for name in ("animations", "models", "picture", "recordings", "teaching")
+)
 
 VECTOR = [(name, variant) for name in figures.DRAWINGS for variant in ("light", "dark")]
 
@@ -40,9 +44,9 @@ def test_the_switches_of_the_diagram_are_those_of_table_4():
     fields_of = paper.claims().fields
     full = fields_of["t4-full"]
     rows = {row for row in fields_of.index if row.startswith("t4-no-")}
-    switches = {f"t4-no-{row.removeprefix('w/o ').lower()}" for row, *_ in figures.SWITCHES}
+    switches = {f"t4-no-{row.removeprefix('w/o ').lower()}" for row, *_ in models.SWITCHES}
     assert switches == rows
-    for row, field, value, _ in figures.SWITCHES:
+    for row, field, value, _ in models.SWITCHES:
         default = safe_core.FIELDS[field].default
         fields = fields_of[f"t4-no-{row.removeprefix('w/o ').lower()}"]
         assert fields.get(field, default) == value != full.get(field, default)
@@ -51,30 +55,30 @@ def test_the_switches_of_the_diagram_are_those_of_table_4():
 def test_a_tag_marks_each_switch_and_a_number_each_difference(monkeypatch):
     tags = []
     markers = []
-    monkeypatch.setattr(figures.Picture, "tag", lambda self, x, y, string: tags.append(string))
-    monkeypatch.setattr(figures.Picture, "marker", lambda self, x, y, index: markers.append(index))
+    monkeypatch.setattr(models.Diagram, "tag", lambda self, x, y, string: tags.append(string))
+    monkeypatch.setattr(models.Diagram, "marker", lambda self, x, y, index: markers.append(index))
     figures.architecture_paper(figures.theme("light"))
     figures.architecture_released(figures.theme("light"))
     # Each in the drawing, and in its list.
-    assert all(tags.count(row) >= 2 for row, *_ in figures.SWITCHES)
-    assert all(markers.count(i + 1) >= 2 for i in range(len(figures.RELEASED_DIFFERENCES)))
+    assert all(tags.count(row) >= 2 for row, *_ in models.SWITCHES)
+    assert all(markers.count(i + 1) >= 2 for i in range(len(models.RELEASED_DIFFERENCES)))
 
 
 def test_letters_that_do_not_fit_are_an_error():
-    picture = figures.Picture(figures.theme("light"), 100, "")
+    drawn = picture.Picture(picture.theme("light"), 100, "")
     with pytest.raises(ValueError, match="do not fit"):
-        picture.text(700, 50, "beyond the right edge")
+        drawn.text(700, 50, "beyond the right edge")
     with pytest.raises(ValueError, match="do not fit"):
-        picture.text(360, 50, "too small", 9)
+        drawn.text(360, 50, "too small", 9)
     with pytest.raises(ValueError, match="do not fit"):
-        picture.text(360, 50, "wider than its box", room=40)
+        drawn.text(360, 50, "wider than its box", room=40)
 
 
 def test_a_pixel_sends_an_event_for_each_threshold_crossed():
     there_and_back = [0.0, 0.5, 1.1, 1.1, 0.5, 0.0]
-    assert figures.threshold_events(there_and_back, 0.5) == [(1, 1), (2, 1), (4, -1), (5, -1)]
-    assert figures.threshold_events([0.0, 1.0], 0.5) == [(1, 1), (1, 1)]
-    assert figures.threshold_events([0.3, 0.3, 0.3], 0.5) == []
+    assert teaching.threshold_events(there_and_back, 0.5) == [(1, 1), (2, 1), (4, -1), (5, -1)]
+    assert teaching.threshold_events([0.0, 1.0], 0.5) == [(1, 1), (1, 1)]
+    assert teaching.threshold_events([0.3, 0.3, 0.3], 0.5) == []
 
 
 @pytest.mark.parametrize("name,frames", [("hardvs", 27), ("pokerevent", 27), ("events_cloud", 32)])
@@ -95,7 +99,7 @@ def test_every_figure_has_its_alternative_text():
 
 
 def test_the_recording_shown_is_the_first_easy_one_of_the_sample():
-    events, frames, frame_t, class_name, name = figures.first_easy_recording("pokerevent")
+    events, frames, frame_t, class_name, name = recordings.first_easy_recording("pokerevent")
     assert (class_name, name, len(events)) == ("A", "sample-test-0000-002", 13_841)
-    assert len(frames) == len(frame_t) == figures.MOMENTS // 3
+    assert len(frames) == len(frame_t) == animations.MOMENTS // 3
     assert (events["t"][1:] >= events["t"][:-1]).all()

@@ -54,7 +54,7 @@ def test_a_finding_says_what_would_not_have_been_seen():
     assert ": of one we cannot tell: effects below" in said
     once = {"paper": runs(0, seeds=1), "one": runs(1, seeds=1)}
     said = findings.of_rows(effects.effect_table(once, baseline="paper"), **HERE)
-    assert said.startswith("**Beside paper (50.0 %): 1 of 1 rows has one seed.**")
+    assert said.startswith("**Beside paper (50.0 %): one seed says nothing of 1 row.**")
 
 
 def lines(**top1):

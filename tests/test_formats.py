@@ -604,7 +604,7 @@ def test_what_jumps_back_or_lies_outside_is_counted_and_repaired_on_request(tmp_
     recording = read_recording(tmp_path / "a", repair=True)
     order = np.argsort(broken["t"], kind="stable")
     assert (recording.events == broken[order]).all()
-    assert recording.repairs == f"1 jumps back in time (up to {largest:,} us) sorted"
+    assert recording.repairs == f"1 jump back in time (up to {largest:,} us) sorted"
 
     broken["x"][[3, 4, 5, 7, 8]] = [346, 400, 65535, 1, 346]
     save_npz(tmp_path / "b.npz", broken)
@@ -613,7 +613,7 @@ def test_what_jumps_back_or_lies_outside_is_counted_and_repaired_on_request(tmp_
         read_recording(tmp_path / "b")
     recording = read_recording(tmp_path / "b", repair=True)
     assert len(recording.events) == 9996 and (np.diff(recording.events["t"]) >= 0).all()
-    assert recording.repairs.startswith("4 of 10,000 events outside the sensor dropped; 1 jumps")
+    assert recording.repairs.startswith("4 of 10,000 events outside the sensor dropped; 1 jump ")
     assert read_recording(tmp_path / "b", size=(65536, 300), repair=True).repairs.startswith("1 j")
 
 

@@ -50,14 +50,14 @@ def two_rows():
 
 def test_a_table_tells_the_papers_numbers_from_ours_and_greys_what_was_not_run():
     cells, heads = read(notebooks.show(two_rows(), origin="sample").data)
-    assert heads == ["paper", "here (sample)", "difference", "verdict", "note"]
+    assert heads == ["verdict", "difference", "paper", "here (sample)", "note"]
     texts = {place: text for place, (text, _) in cells.items()}
     assert texts["all", "paper"] == "58.20" and texts["all", "here (sample)"] == "84.0"
     assert texts["all", "difference"] == "+1.3" and texts["less", "difference"] == "–"
     for (row, column), (_, style) in cells.items():
         assert ("italic" in style and "222,143,5" in style) == (column == "paper")
         assert ("bold" in style) == (column == "here (sample)")
-        grey = "rgb(128,128,128)" in style
+        grey = "rgb(110,110,110)" in style
         assert grey == (row == "less" and column != "paper")
 
 
@@ -104,7 +104,8 @@ def test_differences_in_words():
     table = claims.beside_paper(found, "Table 4")
     half = table["± difference"]["no cross-attention"]
     assert notebooks.in_words(table) == (
-        f"- no cross-attention: -2.4 points in the paper, -24.0 ± {half:.1f} here: same direction."
+        f"- no cross-attention: worse by 2.4 points in the paper, −24.0 ± {half:.1f} here: "
+        "same direction."
     )
 
 
@@ -188,7 +189,7 @@ def test_a_note_counts_the_runs_and_the_rows_that_have_some(shown):
     ((text, metadata),) = shown
     assert text.startswith("**Sample data**") and text.endswith("(pokerevent). 4 runs of 2 rows.")
     made = "results/sample/pokerevent/made/seed"
-    assert metadata == {"records": [f"{made}0", f"{made}1"] * 2}
+    assert metadata == {"records": [f"{made}0", f"{made}1"] * 2, "origins": ["sample"]}
 
 
 def test_a_note_says_what_was_not_run_and_how_to_run_it(shown):
@@ -287,11 +288,12 @@ def test_claims_stand_before_our_differences():
     text = notebooks.claims_and_differences(page, ["t4-no-sci", "s45-sci-after"]).data
     half = page.effects["± difference"]["without text"]
     assert text.splitlines() == [
-        "- The paper, Table 4: -1.6 points (58.2 to 56.6), without semantic category information "
-        "(no text).",
-        "- The paper, Section 4.5: -0.4 points (57.0 to 56.6), sentence on removing SCI: after.",
-        f"- Here (sample of pokerevent), without text: -50.0 ± {half:.1f} points over 3 pairs of "
-        f"runs: {page.effects.effect['without text']}.",
+        "- The paper, Table 4, without semantic category information (no text): worse by 1.6 "
+        "points (58.2 to 56.6), one run.",
+        "- The paper, Section 4.5, sentence on removing SCI: after: worse by 0.4 points "
+        "(57.0 to 56.6), one run.",
+        f"- Here (sample of pokerevent), without text: worse by 50.0 ± {half:.1f} points, "
+        "3 paired runs.",
     ]
     alone = notebooks.claims_and_differences(opened([FULL, []]), ["t4-no-sci"]).data
     assert len(alone.splitlines()) == 1
@@ -359,7 +361,7 @@ def test_a_notebook_is_executed_in_place_and_says_how(tmp_path):
     path = tmp_path / "page.ipynb"
     sources = [
         "from IPython.display import Markdown, display",
-        "display(Markdown('a'), metadata={'records': ['results/r']})",
+        "display(Markdown('a'), metadata={'records': ['results/r'], 'origins': ['real']})",
     ]
     cells = [nbformat.v4.new_code_cell(text) for text in sources]
     nbformat.write(nbformat.v4.new_notebook(cells=cells), path)
@@ -368,6 +370,7 @@ def test_a_notebook_is_executed_in_place_and_says_how(tmp_path):
     assert [cell.execution_count for cell in notebook.cells] == [1, 2]
     assert "papermill" not in notebook.metadata and notebook.cells[0].metadata == {"tags": []}
     made = notebook.metadata.safe
+    assert made.origins == ["real"]
     assert made.records == ["results/r"] and made.versions.torch and made.cpu and made.cores
     assert "records" not in notebook.cells[1].outputs[0].metadata
     assert sorted(tmp_path.iterdir()) == [path]

@@ -443,6 +443,13 @@ def test_names_are_shown_as_they_are_where_matplotlib_would_see_a_formula(name):
     assert drawn(found[-1])[0] == f"{name} (3)"
 
 
+def test_a_note_stands_below_the_name_of_its_row():
+    gain = {"difference": [1.0, -2.0], "± difference": [0.5, 0.5], "effect": ["better", "worse"]}
+    table = pd.DataFrame(gain, index=["a", "b"])
+    fig = study_plots.show_study(table, title="t", origin="sample", notes={"b": "training loss 2"})
+    assert list(y_names(fig.axes[0]).values()) == ["b\ntraining loss 2", "a"]
+
+
 def test_statistics_stand_in_a_panel_each_and_samples_in_their_colour():
     table = pd.DataFrame({"rate": [1.0, 10.0], "ink": [3.0, np.nan]}, index=["sample of a", "mine"])
     fig = study_plots.show_statistics(table, title="title")
@@ -452,3 +459,5 @@ def test_statistics_stand_in_a_panel_each_and_samples_in_their_colour():
     assert dots.get_offsets().tolist() == [[1, 1], [10, 0]]
     assert [to_hex(c) for c in dots.get_facecolors()] == [PAPER, OURS]
     assert list(y_names(rate).values()) == ["sample of a", "mine"]
+    said = [label.get_text() for label in rate.get_xticklabels(which="both")]
+    assert 2 <= len(said) <= 3 and set(said) <= {"1", "2", "5", "10"}  # plain, and far apart

@@ -4,6 +4,7 @@ import argparse
 import re
 import shlex
 import subprocess
+import sys
 from functools import cache
 from pathlib import Path
 
@@ -73,7 +74,7 @@ def commands(page):
             language = line[3:] if language is None else None
         elif language in ("", "bash"):
             lines.append(line)
-    starts = rf"(\.venv/bin/)?({'|'.join(TOOLS)}) "
+    starts = rf"({'|'.join(TOOLS)}) "
     whole = "\n".join(lines).replace("\\\n", " ").splitlines()
     return [shlex.split(line, comments=True) for line in whole if re.match(starts, line)]
 
@@ -81,7 +82,7 @@ def commands(page):
 def in_text(page):
     """The commands of this project that a page's sentences name."""
     text = re.sub(r"^```.*?^```", "", page.read_text(), flags=re.MULTILINE | re.DOTALL)
-    found = re.findall(r"`((?:\.venv/bin/)?safe [^`\n]+)`", text)
+    found = re.findall(r"`(safe [^`\n]+)`", text)
     return [shlex.split(command) for command in found]
 
 
@@ -177,6 +178,29 @@ def test_shown_command_exists(words):
 @pytest.mark.parametrize("words", NAMED)
 def test_command_named_in_a_sentence_exists(words):
     check_ours(words[1:])
+
+
+ACTIVATE = ". .venv/bin/activate"
+
+
+@pytest.mark.parametrize("page", DOCUMENTS, ids=lambda page: page.name)
+def test_commands_are_shown_as_they_are_typed_in_the_environment(page):
+    """The README and the book's first page say once which that is; nobody else needs to."""
+    text = page.read_text()
+    said = page.name in ("README.md", "intro.md")
+    assert text.count(ACTIVATE) == said and ".venv/bin/" not in text.replace(ACTIVATE, "")
+
+
+def test_every_tool_that_commands_name_is_in_the_environment():
+    tools = {words.values[0][0] for words in SHOWN} - {"make"}
+    assert {"safe", "papermill", "snakemake", "python"} <= tools
+    folder = Path(sys.executable).parent
+    assert [tool for tool in tools if not (folder / tool).exists()] == []
+
+
+def test_the_readmes_sample_output_is_what_the_record_says():
+    (run,) = [run for run in committed("sample/hardvs/base") if run["config"]["seed"] == 0]
+    assert records.summary(run) in (ROOT / "README.md").read_text()
 
 
 @pytest.mark.parametrize("command", COMMANDS)

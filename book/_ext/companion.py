@@ -9,14 +9,20 @@ Directives:
     {left-out}                             the rows that a sweep on the samples leaves out, and why
     {ledger-summary}                       how many claims have which verdict
 Also a box under the title of every notebook: its data, parameters, runs, time, and the command that
-remakes it.
+remakes it; terms that the glossary explains (companion_glossary), a search that finds abbreviations
+(companion_search), the whole book on one page (companion_print), and cards for other sites.
 """
 
 import re
+import sys
+from html import escape
 from pathlib import Path
 from typing import Any
 
+import companion_glossary
 import companion_nodes as made
+import companion_print
+import companion_search
 from companion_nodes import link, text
 from companion_notebooks import add_provenance, file_of, name_unexecuted, shown_notebooks
 from companion_tables import (
@@ -40,6 +46,9 @@ from sphinx.util.docutils import SphinxRole
 from sphinx.util.nodes import make_refnode
 
 from safe_companion import ROOT, effects
+
+sys.path.insert(0, str(ROOT / "book"))
+import address
 
 LOGGER = logging.getLogger(__name__)
 Found = tuple[list[nodes.Node], list[nodes.system_message]]  # what a role gives
@@ -97,9 +106,8 @@ class Difference(FromRecords):
                 return self.missing(name)
         runs, against = found
         gain = effects.difference(runs, against)
-        points = f"{made.signed(gain.mean)}{made.plus_minus(gain.half)} points"
         origin = runs[0]["data"]["origin"]
-        words = text(f"{points}: {gain.effect}", "from-us", f"of-{origin}")
+        words = text(gain.sentence, "from-us", f"of-{origin}")
         return [link(made.run_id(names[0]), words)], []
 
 
@@ -202,7 +210,40 @@ def repository(app: Sphinx | None, config: Config) -> None:
         options.pop("repository_url", None)
 
 
+def card(
+    app: Sphinx, pagename: str, templatename: str, context: dict, doctree: nodes.document | None
+) -> None:
+    """What other sites show of a page that is linked there: title, first sentences, a picture.
+
+    The picture needs a full address, so there is one only if _config.yml says where the project is.
+    """
+    if doctree is None:
+        return
+    paragraphs = (p for p in doctree.findall(nodes.paragraph) if not isinstance(p.parent, APART))
+    about = " ".join(next((p.astext() for p in paragraphs), "").split())
+    about = about if len(about) <= 200 else about[:200].rpartition(" ")[0] + " …"
+    values = {
+        "og:type": "article",
+        "og:site_name": app.config.html_title or app.config.project,
+        "og:title": re.sub(r"<[^>]+>", "", context.get("title", "")),
+        "og:description": about,
+    }
+    options = app.config.html_theme_options
+    if picture := address.picture(options.get("repository_url", ""), address.branch()):
+        values |= {"og:image": picture, "twitter:card": "summary_large_image"}
+    lines = [
+        f'<meta property="{name}" content="{escape(value)}" />' for name, value in values.items()
+    ]
+    lines.append(f'<meta name="description" content="{escape(about)}" />')
+    context["metatags"] = "\n".join([context.get("metatags", ""), *lines])
+
+
+APART = (nodes.entry, nodes.definition, nodes.caption)  # their paragraphs say nothing of the page
+
+
 def setup(app: Sphinx) -> dict[str, Any]:
+    for part in (companion_glossary, companion_print, companion_search):
+        part.setup(app)
     app.add_role("run", Run())
     app.add_role("difference", Difference())
     app.add_role("claim", Claim())
@@ -220,6 +261,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.connect("env-get-outdated", pages_to_read)
     app.connect("env-purge-doc", purge)
     app.connect("env-merge-info", merge)
+    app.connect("html-page-context", card)
     app.connect("build-finished", name_unexecuted)
     parallel = {"parallel_read_safe": True, "parallel_write_safe": True}
-    return {"version": "1", "env_version": 2} | parallel
+    return {"version": "1", "env_version": 3} | parallel

@@ -7,47 +7,31 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from docutils import nodes
 from sphinx import addnodes
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from safe_companion import ROOT
-
-MINUS = "\N{MINUS SIGN}"
+from safe_companion.wording import counted, plus_minus
 
 Part = str | nodes.Node
 Row = tuple[str | None, Sequence[Any]]  # of a table: an id or None, and its cells
 
 
 # ------------------------------------------------------------------------------- words
-def signed(value: float, digits: int = 1) -> str:
-    """1.25 -> "+1.2", with a true minus sign."""
-    return f"{value:+.{digits}f}".replace("-", MINUS)
-
-
-def plus_minus(half: float) -> str:
-    """Half of an interval: " ± 0.9"; "" of one that is not known."""
-    return "" if pd.isna(half) else f" ± {half:.1f}"
-
-
-def seeds(count: float) -> str:
-    return "1 seed" if count == 1 else f"{count:.0f} seeds"
-
-
 def mean_and_deviation(runs: list[dict]) -> str:
     """Top-1 over the seeds' runs, ± their standard deviation: "82.1 ± 0.9 %, 5 seeds"."""
     top1 = [run["test"]["top1"] for run in runs]
     deviation = float(np.std(top1, ddof=1)) if len(runs) > 1 else np.nan
-    return f"{np.mean(top1):.1f}{plus_minus(deviation)} %, {seeds(len(runs))}"
+    return f"{np.mean(top1):.1f}{plus_minus(deviation)} %, {counted(len(runs), 'seed')}"
 
 
 def machine(hardware: dict, versions: dict) -> str:
     """Hardware and library versions in words."""
     gpu = hardware["gpu"] or "no GPU"
     libraries = ", ".join(f"{name} {versions[name]}" for name in sorted(versions))
-    return f"{hardware['cpu']}, {hardware['cores']} cores, {gpu}; {libraries}"
+    return f"{hardware['cpu']}, {counted(hardware['cores'], 'core')}, {gpu}; {libraries}"
 
 
 def run_id(name: str) -> str:

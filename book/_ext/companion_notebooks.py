@@ -59,8 +59,7 @@ def provenance(stem: str) -> nodes.container:
     source = parameters(notebook)
     names = re.findall(r"^(\w+) *=", source, re.MULTILINE)
     shown = shown_runs(about.get("records", []))
-    # No notebook here is executed on other data than its records', or the sample.
-    origins = sorted({name.split("/")[0] for name in shown}) or ["sample"]
+    origins = about.get("origins") or sorted({name.split("/")[0] for name in shown}) or ["sample"]
     lines: dict[str, Sequence[made.Part]] = {}
     lines["data"] = made.joined([made.badge(origin) for origin in origins], " ")
     if names:
@@ -77,10 +76,11 @@ def provenance(stem: str) -> nodes.container:
         lines["executed"] = executed
     elif has_outputs(notebook):
         lines["executed"] = ["run time not recorded; ", code("make notebooks"), " times it"]
-    again = f".venv/bin/papermill notebooks/{stem}.ipynb out.ipynb"
+    again = f"papermill notebooks/{stem}.ipynb out.ipynb"
     if "rerun" in names:
         again += " -p rerun True"
-    lines["make it again"] = [made.listing(again, "bash")]
+    where = made.paragraph("in the ", link("/book/intro", made.text("project's environment")))
+    lines["make it again"] = [made.listing(again, "bash"), where]
     for study in (stem, stem.split("_")[0]):
         if studies.swept(study):
             lines["its runs"] = [code(f"make {study}"), " trains what is missing of them"]
@@ -107,7 +107,8 @@ def list_of_runs(shown: dict[str, list[str]]) -> list[nodes.Node]:
     items = []
     for name, seeds in shown.items():
         entry = link(made.run_id(name), code(name.partition("/")[2]))
-        items.append(nodes.list_item("", made.paragraph(entry, f" (seeds {', '.join(seeds)})")))
+        noun = "seed" if len(seeds) == 1 else "seeds"
+        items.append(nodes.list_item("", made.paragraph(entry, f" ({noun} {', '.join(seeds)})")))
     bullets = nodes.bullet_list("", *items)
     return [bullets] if len(items) <= 4 else made.details(f"{len(items)} runs", bullets)
 

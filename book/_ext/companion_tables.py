@@ -15,7 +15,17 @@ from sphinx.environment import BuildEnvironment
 from sphinx.util.docutils import SphinxDirective
 
 import safe_core
-from safe_companion import ROOT, claims, flags, paper, places, records, released, studies
+from safe_companion import (
+    ROOT,
+    claims,
+    flags,
+    paper,
+    places,
+    records,
+    released,
+    studies,
+    wording,
+)
 from safe_companion.datasets import TITLES
 from safe_companion.effects import mean_and_interval
 
@@ -76,7 +86,7 @@ def command(runs: list[dict]) -> str:
     """The command line that makes the runs of one configuration again."""
     config = safe_core.Config(**runs[0]["config"])
     preset, fields = places.differing(config)
-    words = [".venv/bin/safe train", f"--dataset {config.dataset}"]
+    words = ["safe train", f"--dataset {config.dataset}"]
     if config.data_root is not None:
         words.append(f"--data-root PATH_TO/{shlex.quote(config.data_root)}")
     if preset != safe_core.PRESET_OF[config.origin]:
@@ -150,8 +160,8 @@ class Ledger(Overview):
             if not anchors:
                 label = link(made.claim_id(name), label)
             what = [text(in_words(claim)), made.line(), label]
-            rows.append((anchor, [what, of_paper(claim), of_ours(claim), self.verdict(claim)]))
-        return made.table(["Claim", "Paper", "Ours", "Verdict and evidence"], rows, "ledger")
+            rows.append((anchor, [what, self.verdict(claim), of_ours(claim), of_paper(claim)]))
+        return made.table(["Claim", "Verdict and evidence", "Ours", "Paper"], rows, "ledger")
 
     def verdict(self, claim: pd.Series) -> list[made.Part]:
         parts: list[made.Part] = []
@@ -193,7 +203,7 @@ def of_paper(claim: pd.Series) -> list[made.Part]:
     """The paper's number, and its difference to another."""
     parts: list[made.Part] = [text(papers_value(claim), "from-paper")]
     if pd.notna(claim["paper difference"]):
-        difference = text(made.signed(claim["paper difference"], 2), "from-paper")
+        difference = text(wording.signed(claim["paper difference"], 2), "from-paper")
         other = link(made.claim_id(claim.against), code(claim.against))
         parts += [made.line(), difference, " to ", other]
     return parts
@@ -203,10 +213,14 @@ def of_ours(claim: pd.Series) -> list[made.Part]:
     """Our number, and its difference to another."""
     if pd.isna(claim.ours):
         return [text("–", "quiet")]
-    mean = text(f"{claim.ours:.1f}{made.plus_minus(claim['±'])} %", "from-us")
-    parts: list[made.Part] = [mean, f", {made.seeds(claim.seeds)} ", made.badge(claim.origin)]
+    mean = text(f"{claim.ours:.1f}{wording.plus_minus(claim['±'])} %", "from-us")
+    parts: list[made.Part] = [
+        mean,
+        f", {wording.counted(claim.seeds, 'seed')} ",
+        made.badge(claim.origin),
+    ]
     if pd.notna(claim.difference):
-        words = made.signed(claim.difference) + made.plus_minus(claim["± difference"])
+        words = wording.signed(claim.difference) + wording.plus_minus(claim["± difference"])
         other = link(made.claim_id(claim.against), code(claim.against))
         parts += [made.line(), text(words, "from-us"), " to ", other]
     return parts
@@ -358,7 +372,7 @@ class Status(Overview):
                 entry = [link(made.run_id(name), code(name))]
                 rows.append((None, [entry, numbers, ", ".join(why), older[0]["date"]]))
         if not rows:
-            section += made.paragraph(f"None: all {count} records were made by the present ones.")
+            section += made.paragraph(f"None of {wording.counted(count, 'record')} is older.")
             return section
         section += made.paragraph(
             "Their numbers are shown, and marked, until they are computed again: delete the "

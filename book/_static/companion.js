@@ -1,0 +1,141 @@
+/* What the book's pages do by themselves, without another host and from file:// as well: explain a term on hover,
+   turn tables that are too wide into cards, search for whole words. Without JavaScript terms are links to the
+   glossary, and wide tables scroll. */
+
+(() => {
+  "use strict";
+
+  /* ---- terms: their explanation while the pointer or the keyboard is on them, until Escape */
+
+  function previews() {
+    const bubble = document.createElement("div");
+    bubble.className = "term-preview";
+    bubble.id = "term-preview";
+    bubble.setAttribute("role", "tooltip");
+    bubble.hidden = true;
+    document.body.append(bubble);
+    let shown = null;
+    let leaving = 0;
+
+    function hide() {
+      clearTimeout(leaving);
+      bubble.hidden = true;
+      shown?.removeAttribute("aria-describedby");
+      shown = null;
+    }
+
+    function show(term) {
+      hide();
+      shown = term;
+      bubble.textContent = term.dataset.preview;
+      bubble.hidden = false;
+      term.setAttribute("aria-describedby", bubble.id);
+      const line = term.getClientRects()[0]; // of a term that is broken over two lines, the first part
+      const margin = 8;
+      const most = document.documentElement.clientWidth - bubble.offsetWidth - margin;
+      const left = Math.max(margin, Math.min(line.left, most));
+      const fits = line.top > bubble.offsetHeight + margin;
+      const top = fits ? line.top - bubble.offsetHeight - 4 : line.bottom + 4;
+      bubble.style.left = `${left + scrollX}px`;
+      bubble.style.top = `${top + scrollY}px`;
+    }
+
+    function leave() {
+      clearTimeout(leaving);
+      leaving = setTimeout(hide, 150); // time to move the pointer onto the explanation
+    }
+
+    for (const term of document.querySelectorAll("a.term-link")) {
+      term.addEventListener("mouseenter", () => show(term));
+      term.addEventListener("focus", () => show(term));
+      term.addEventListener("mouseleave", leave);
+      term.addEventListener("blur", leave);
+    }
+    bubble.addEventListener("mouseenter", () => clearTimeout(leaving));
+    bubble.addEventListener("mouseleave", leave);
+    document.addEventListener("keydown", (event) => {
+      if (event.key === "Escape") hide();
+    });
+  }
+
+  /* ---- tables: each cell knows the head of its column; on a phone a table that does not fit becomes cards */
+
+  const PHONE = matchMedia("(max-width: 600px)");
+
+  function prepare(table) {
+    const heads = [...(table.tHead?.rows ?? [])];
+    const cells = [...table.querySelectorAll("th, td")];
+    if (!heads.length || !table.tBodies.length || cells.some((cell) => cell.colSpan > 1 || cell.rowSpan > 1)) return false;
+    // pandas gives the index its name in a second line of heads
+    const ofColumn = (i) => heads.map((row) => row.cells[i]?.textContent.trim()).filter(Boolean).join(" ");
+    const names = [...heads[0].cells].map((_, i) => ofColumn(i));
+    for (const row of [...table.tBodies].flatMap((body) => [...body.rows])) {
+      row.setAttribute("role", "row");
+      [...row.cells].forEach((cell, i) => {
+        cell.dataset.head = names[i] ?? "";
+        cell.setAttribute("role", cell.tagName === "TH" ? "rowheader" : "cell");
+        if (/^\s*–?\s*$/.test(cell.textContent)) cell.classList.add("is-empty"); // nothing to say on a card
+      });
+    }
+    // A table that is displayed as blocks is one for a screen reader only by its roles.
+    table.setAttribute("role", "table");
+    for (const part of [table.tHead, ...table.tBodies]) part.setAttribute("role", "rowgroup");
+    for (const row of heads) {
+      row.setAttribute("role", "row");
+      for (const cell of row.cells) cell.setAttribute("role", "columnheader");
+    }
+    return true;
+  }
+
+  function cards() {
+    const tables = [...document.querySelectorAll(".bd-article table")].filter(prepare);
+
+    function arrange() {
+      for (const table of tables) {
+        table.classList.remove("as-cards");
+        const room = (table.parentElement.closest("div") ?? document.body).clientWidth;
+        if (PHONE.matches && table.offsetParent && table.scrollWidth > room + 1) table.classList.add("as-cards");
+      }
+    }
+
+    arrange();
+    PHONE.addEventListener("change", arrange);
+    addEventListener("load", arrange); // fonts and pictures may have changed widths
+    addEventListener("beforeprint", () => tables.forEach((table) => table.classList.remove("as-cards")));
+    addEventListener("afterprint", arrange);
+    document.addEventListener("toggle", arrange, true); // of what opens on a click
+  }
+
+  /* ---- search: an entry of the reference is found by words of its name, not by letters inside them ("afe" in
+     "safe") */
+
+  function wholeWords() {
+    if (typeof Search === "undefined" || !Search.performObjectSearch) return;
+    const find = Search.performObjectSearch;
+    Search.performObjectSearch = (object, others) => {
+      const isOneWord = /^[a-z0-9]+$/.test(object);
+      const named = ([, name]) => name.toLowerCase().split(/[^a-z0-9]+/).some((word) => word.startsWith(object));
+      return find(object, others).filter((result) => !isOneWord || named(result));
+    };
+    // What stands around the first whole word of what was searched for, not around its letters.
+    Search.makeSearchSummary = (page, words, anchor) => {
+      const text = Search.htmlToText(page, anchor);
+      if (!text) return null;
+      const escaped = [...words].map((word) => word.replace(/[.*+?^${}()|[\]\\]/g, "\\$&"));
+      const at = Math.max(0, text.search(new RegExp(`\\b(${escaped.join("|")})`, "i")) - 120);
+      const summary = document.createElement("p");
+      summary.className = "context";
+      summary.textContent = `${at ? "…" : ""}${text.slice(at, at + 240).trim()}…`;
+      return summary;
+    };
+  }
+
+  wholeWords();
+  if (document.readyState === "loading") document.addEventListener("DOMContentLoaded", start);
+  else start();
+
+  function start() {
+    previews();
+    cards();
+  }
+})();

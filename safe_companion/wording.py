@@ -1,0 +1,52 @@
+"""How are counts and differences said? Singular and plural, better and worse, true minus signs."""
+
+from math import floor, isfinite, isnan, log10
+
+MINUS = "\N{MINUS SIGN}"
+
+
+def counted(count: float, noun: str, plural: str = "") -> str:
+    """A count with its noun: "1 run", "1,200 runs"; plural: where it is not the noun with an s."""
+    return f"{count:,.0f} {noun if count == 1 else plural or noun + 's'}"
+
+
+def signed(value: float, digits: int = 1) -> str:
+    """1.25 -> "+1.2", with a true minus sign."""
+    return f"{value:+.{digits}f}".replace("-", MINUS)
+
+
+def plus_minus(half: float) -> str:
+    """Half of an interval: " ± 0.9"; "" of one that is not known."""
+    return "" if isnan(half) else f" ± {half:.1f}"
+
+
+def significant(value: float, digits: int = 3) -> str:
+    """A number of any size to that many digits, without an exponent: "3,550", "0.0123"."""
+    if not isfinite(value) or value == 0:
+        return f"{value:g}"
+    rounded = float(f"{value:.{digits}g}")
+    return f"{rounded:,.{max(0, digits - 1 - floor(log10(abs(rounded))))}f}"
+
+
+def better_or_worse(points: float, digits: int = 1) -> str:
+    """A difference in accuracy by its grammar: "better by 1.2 points"."""
+    size = f"{abs(points):.{digits}f}"
+    if float(size) == 0:
+        return "no better and no worse"
+    return f"{'better' if points > 0 else 'worse'} by {size} points"
+
+
+def compared(mean: float, half: float, pairs: float, effect: str) -> str:
+    """A paired difference in a sentence: "worse by 10.1 ± 2.5 points, 5 paired runs".
+
+    effect: as `effects.Difference.effect` has it. A difference that chance could have made is not
+    called better or worse: its sign is shown, and what would not be seen.
+    """
+    if isnan(mean):
+        return "not run"
+    over = counted(pairs, "paired run")
+    if mean == half == 0:
+        return f"the same in every answer, {over}"
+    if effect in ("better", "worse"):
+        return f"{effect} by {abs(mean):.1f}{plus_minus(half)} points, {over}"
+    return f"{signed(mean)}{plus_minus(half)} points, {over}: {effect}"
