@@ -207,10 +207,10 @@ def claims_and_differences(opened: Opened, ids: Iterable[str]) -> Markdown:
     lines = []
     for name in ids:
         claim = table.loc[name]
-        before = table.value[claim.against]
+        before = float(table.value[claim.against])
         lines.append(
             f"- The paper, {claim['where']}, {claim.setting}: "
-            f"{wording.better_or_worse(float(claim.value - before))} ({before} to {claim.value}), one run."
+            f"{wording.better_or_worse(claim.value - before)} ({before} to {claim.value}), one run."
         )
     for row, line in opened.effects.iterrows():
         if row != opened.baseline and line.seeds:
