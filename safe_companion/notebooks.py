@@ -204,13 +204,14 @@ def parameter_counts(opened: Opened) -> HTML:
 def claims_and_differences(opened: Opened, ids: Iterable[str]) -> Markdown:
     """The paper's claims of these ids, then our differences to the baseline, as a list."""
     table = claims()
+    values: dict[str, float] = table.value.to_dict()
     lines = []
     for name in ids:
         claim = table.loc[name]
-        before = float(table.value[claim.against])
+        before = values[claim.against]
         lines.append(
             f"- The paper, {claim['where']}, {claim.setting}: "
-            f"{wording.better_or_worse(claim.value - before)} ({before} to {claim.value}), one run."
+            f"{wording.better_or_worse(values[name] - before)} ({before} to {values[name]}), one run."
         )
     for row, line in opened.effects.iterrows():
         if row != opened.baseline and line.seeds:
