@@ -204,14 +204,15 @@ def parameter_counts(opened: Opened) -> HTML:
 def claims_and_differences(opened: Opened, ids: Iterable[str]) -> Markdown:
     """The paper's claims of these ids, then our differences to the baseline, as a list."""
     table = claims()
-    values: dict[str, float] = table.value.to_dict()
+    values = {str(name): float(value) for name, value in table.value.items()}
     lines = []
     for name in ids:
         claim = table.loc[name]
-        before = values[claim.against]
+        before = values[str(claim.against)]
+        gain = wording.better_or_worse(values[name] - before)
         lines.append(
-            f"- The paper, {claim['where']}, {claim.setting}: "
-            f"{wording.better_or_worse(values[name] - before)} ({before} to {values[name]}), one run."
+            f"- The paper, {claim['where']}, {claim.setting}: {gain} ({before} to {values[name]}), "
+            "one run."
         )
     for row, line in opened.effects.iterrows():
         if row != opened.baseline and line.seeds:
