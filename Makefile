@@ -57,6 +57,7 @@ reproduce: .venv/installed
 	$(BIN)/snakemake $(SWEEP)
 	$(MAKE) results/cost.json
 	$(MAKE) notebooks
+	$(BIN)/python -m safe_companion.headline README.md
 	$(BIN)/safe ledger
 
 $(STUDIES): .venv/installed

@@ -6,6 +6,7 @@ Roles:
     {claim}`t4-full`                       the paper's number, linked to its row of the ledger
 Directives:
     {ledger}, {records}, {status}          the tables of the pages of the same names
+    {found}                                what was found, in a few sentences
     {left-out}                             the rows that a sweep on the samples leaves out, and why
     {ledger-summary}                       how many claims have which verdict
 Also a box under the title of every notebook: its data, parameters, runs, time, and the command that
@@ -26,6 +27,7 @@ import companion_search
 from companion_nodes import link, text
 from companion_notebooks import add_provenance, file_of, name_unexecuted, shown_notebooks
 from companion_tables import (
+    FoundHere,
     Ledger,
     LedgerSummary,
     LeftOut,
@@ -250,6 +252,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.add_directive("ledger", Ledger)
     app.add_directive("ledger-summary", LedgerSummary)
     app.add_directive("records", Records)
+    app.add_directive("found", FoundHere)
     app.add_directive("left-out", LeftOut)
     app.add_directive("status", Status)
     app.connect("config-inited", repository, priority=100)

@@ -11,6 +11,7 @@ import pandas as pd
 from companion_nodes import code, joined, link, text
 from companion_notebooks import load_notebook, shown_notebooks, state_of
 from docutils import nodes
+from docutils.statemachine import StringList
 from sphinx.environment import BuildEnvironment
 from sphinx.util.docutils import SphinxDirective
 
@@ -19,6 +20,7 @@ from safe_companion import (
     ROOT,
     claims,
     flags,
+    headline,
     paper,
     places,
     records,
@@ -320,6 +322,16 @@ def cells_of(run: dict) -> list[Any]:
         version,
         joined(files),
     ]
+
+
+class FoundHere(Overview):
+    """{found}: what was found, in a few sentences, from the records."""
+
+    def content_nodes(self) -> list[nodes.Node]:
+        container = nodes.container(classes=["found"])
+        lines = [f"- {sentence}" for sentence in headline.sentences()]
+        self.state.nested_parse(StringList(lines, source="records"), 0, container)
+        return [container]
 
 
 class LeftOut(Overview):
