@@ -88,7 +88,7 @@ def fusion() -> str:
         table = rivals.compared(rows[BOTH], rivals.rivals(rows[RGB], rows[EVENTS]))
         if recipe.LATE not in table.index:
             continue
-        line = table.loc[recipe.LATE]
+        line = table.loc[recipe.LATE].to_dict()
         effect.append(line["SAFE is"])
         said = wording.compared(line.difference, line["± difference"], line.pairs, line["SAFE is"])
         parts.append(f"{TITLES[name]} {line['top-1 [%]']:.0f} %, SAFE {said}")
