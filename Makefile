@@ -10,7 +10,7 @@ SWEEP ?= --cores $(CORES)
 BIN := .venv/bin
 STUDIES := $(shell tail -n +2 book/studies.csv | cut -d, -f1)
 
-.PHONY: train test lint golden mutants damage kills benchmarks book reproduce notebooks lock clean real $(STUDIES)
+.PHONY: train test lint golden mutants damage kills benchmarks book play reproduce notebooks lock clean real $(STUDIES)
 .DELETE_ON_ERROR:
 
 train: .venv/installed
@@ -50,6 +50,10 @@ benchmarks: .venv/installed
 book: .venv/installed
 	$(BIN)/jupyter-book build . -W -n --keep-going
 	@echo "open _build/html/index.html; _build/html/print.html is the whole book on one page"
+
+# The models and recordings of the page on which the reader plays, from the checkpoints in results/ and runs/.
+play: .venv/installed
+	$(BIN)/safe play
 
 # What runs is decided by the records under results/; SWEEP takes Snakemake's options, such as
 # SWEEP="--profile profiles/slurm --config hardvs=/data/HARDVS".

@@ -4,6 +4,7 @@ Each module answers one question, which its first line asks. Imports point down 
 
     __main__                      the commands
     commands, model_commands      what they do: with runs and data; with models and recordings
+    playing                       models and recordings for the book's reader to play with
     notebooks, execution          what notebooks show; how they are executed
     study_plots, recording_plots  pictures of studies; of one recording and its answers
     robustness_plots, findings    pictures of what a model can be relied on; findings in a sentence

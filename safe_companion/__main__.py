@@ -152,6 +152,12 @@ COMMANDS = {
         commands.execute_options,
         commands.execute,
     ),
+    "play": Command(
+        "write the models and recordings with which the book's reader plays",
+        "safe play book/_static/play/data --runs runs",
+        model_commands.play_options,
+        model_commands.play,
+    ),
     "picture": Command(
         "draw the README's picture of the sample world",
         "safe picture book/_static/sample.png",

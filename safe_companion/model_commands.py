@@ -226,3 +226,20 @@ def pack(options: argparse.Namespace) -> int:
     counted = ", ".join(f"{count} {what}" for what, count in counts.items() if count)
     print(f"{counted}; in {options.out}")
     return 1 if problems else 0
+
+
+# ------------------------------------------------------------------------------- play
+def play_options(parser: argparse.ArgumentParser) -> None:
+    default = "default: book/_static/play/data"
+    parser.add_argument("out", metavar="OUT", type=Path, nargs="?", help=default)
+    place = "ORIGIN/DATASET/WHAT-DIFFERS/seed0 lies in it; default: results, then runs"
+    parser.add_argument("--runs", metavar="FOLDER", type=Path, help=place)
+
+
+def play(options: argparse.Namespace) -> None:
+    from safe_companion import playing
+
+    files = playing.export(options.out or playing.FOLDER, runs=options.runs)
+    for file, size in files:
+        print(f"{size:>10,}  {file.name}")
+    print(f"{sum(size for _, size in files):>10,}  in {files[0][0].parent}")

@@ -1,0 +1,139 @@
+/* One pixel of an event camera, and an edge that moves past it. It fills every <div class="pixel">.
+
+   As the sample's event camera (safe_companion/sample/cameras.py): the pixel watches the logarithm of its light, and fires
+   whenever that is one threshold away from where it was at its last event. Light is 1 for white in a bright room. What the
+   lens scatters (glare) and what the pixel sees of itself (dark current) are added to the light of the scene: so contrast
+   fades in the dark. Left out, to see the rule alone: noise, leak, mismatch and refractory time. */
+
+"use strict";
+
+const pixel = (() => {
+  const GLARE = 0.03; // share of white light that is scattered in the lens
+  const DARK_LIGHT = 1e-5; // dark current, as light
+  const SECONDS = 1; // that are shown
+  const STEPS = 1000;
+
+  /** Reflected light of the scene at a time: a dark ground with a bright bar, moving to and fro over the pixel. */
+  function scene(t, speed) {
+    const [dark, bright] = [0.1, 0.8];
+    const position = 1.5 * Math.sin(2 * Math.PI * speed * t - Math.PI / 2); // of the bar's middle; its half width is 0.5
+    const soft = 0.15; // an edge is not infinitely sharp
+    const inside = (0.5 - Math.abs(position)) / soft;
+    return dark + (bright - dark) / (1 + Math.exp(-4 * inside));
+  }
+
+  /** The logarithm of what the pixel sees, in a room with `light` of the bright one. */
+  const seen = (t, { speed, light }) => Math.log(scene(t, speed) + GLARE + DARK_LIGHT / light);
+
+  /** {t, log: what the pixel sees, reference: where it was at its last event, events: [{t, p}]}. */
+  function watch(state) {
+    const { threshold } = state;
+    let level = seen(0, state);
+    const found = { t: [0], log: [level], reference: [level], events: [] };
+    for (let step = 1; step <= STEPS; step++) {
+      const [before, after] = [found.log[step - 1], seen((SECONDS * step) / STEPS, state)];
+      const change = after > level ? threshold : -threshold;
+      while ((after - level - change) * change >= 0) {
+        level += change;
+        // The logarithm is taken as straight between two steps, so that each crossing has a time of its own.
+        const part = Math.min(1, Math.max(0, (level - before) / (after - before)));
+        found.events.push({ t: (SECONDS * (step - 1 + part)) / STEPS, p: change > 0 ? 1 : 0 });
+      }
+      found.t.push((SECONDS * step) / STEPS);
+      found.log.push(after);
+      found.reference.push(level);
+    }
+    return found;
+  }
+
+  // ------------------------------------------------------------------------------------------- drawing
+  const [WIDTH, HEIGHT] = [720, 300];
+  const ns = "http://www.w3.org/2000/svg";
+
+  function shape(tag, attributes, text = "") {
+    const element = document.createElementNS(ns, tag);
+    for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
+    element.textContent = text;
+    return element;
+  }
+
+  /** The two curves, and an arrow for each event: up and red for ON, down and blue for OFF. */
+  function drawing(found) {
+    const [top, bottom] = [0.1, -2.2]; // of the logarithm
+    const x = (t) => 10 + ((WIDTH - 20) * t) / SECONDS;
+    const y = (log) => 20 + (180 * (top - log)) / (top - bottom);
+    const points = (values) => values.map((value, i) => `${x(found.t[i]).toFixed(1)},${y(value).toFixed(1)}`).join(" ");
+    const on = found.events.filter((event) => event.p).length;
+    const said = `${on} ON and ${found.events.length - on} OFF events`;
+    const svg = shape("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, role: "img", "aria-label": `The logarithm of a pixel's light over one second, and its ${said}` });
+    svg.append(
+      shape("polyline", { points: points(found.reference), class: "pixel-reference" }),
+      shape("polyline", { points: points(found.log), class: "pixel-light" }),
+      shape("line", { x1: 10, x2: WIDTH - 10, y1: 250, y2: 250, class: "pixel-axis" }),
+      shape("text", { x: 10, y: 14 }, "logarithm of the light; dashed: its value at the last event"),
+      shape("text", { x: 10, y: HEIGHT - 4 }, `one second; events: ↑ ON, ↓ OFF`),
+    );
+    for (const { t, p } of found.events) {
+      const [tip, wing] = p ? [222, 229] : [278, 271];
+      const at = x(t);
+      const path = `M${at},250 V${tip} M${at - 3},${wing} L${at},${tip} L${at + 3},${wing}`;
+      svg.append(shape("path", { d: path, class: p ? "pixel-on" : "pixel-off" }));
+    }
+    return { svg, said };
+  }
+
+  function start(root) {
+    const state = { threshold: 0.45, speed: 1, light: 1 };
+    const picture = document.createElement("div");
+    const said = document.createElement("p");
+    said.setAttribute("aria-live", "polite");
+
+    function show() {
+      const { svg, said: words } = drawing(watch(state));
+      picture.replaceChildren(svg);
+      said.textContent = `${words}.`;
+    }
+
+    function slider(title, [min, max, step], value, say, change) {
+      const label = document.createElement("label");
+      const name = document.createElement("span");
+      const range = Object.assign(document.createElement("input"), { type: "range", min, max, step });
+      const output = document.createElement("output");
+      range.value = value;
+      name.textContent = title;
+      const tell = () => {
+        output.textContent = say(range.valueAsNumber);
+        range.setAttribute("aria-valuetext", output.textContent);
+      };
+      range.addEventListener("input", () => {
+        change(range.valueAsNumber);
+        tell();
+        show();
+      });
+      tell();
+      label.className = "play-slider";
+      label.append(name, range, output);
+      return label;
+    }
+
+    const lightOf = (v) => 10 ** -v;
+    const controls = document.createElement("div");
+    controls.className = "play-sliders";
+    controls.append(
+      slider("Threshold", [0.1, 1.5, 0.05], state.threshold, (v) => v.toFixed(2), (v) => (state.threshold = v)),
+      slider("Speed", [0, 4, 0.1], state.speed, (v) => `${v.toFixed(1)} times to and fro a second`, (v) => (state.speed = v)),
+      slider("Light", [0, 6, 0.5], 0, (v) => `${v === 0 ? "a bright room" : `10^−${v} of it`}`, (v) => (state.light = lightOf(v))),
+    );
+    root.replaceChildren(picture, controls, said);
+    show();
+  }
+
+  return { watch, start };
+})();
+
+if (typeof module !== "undefined") module.exports = pixel;
+else {
+  const begin = () => document.querySelectorAll("div.pixel").forEach(pixel.start);
+  if (document.readyState === "loading") document.addEventListener("DOMContentLoaded", begin);
+  else begin();
+}
