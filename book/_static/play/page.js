@@ -19,46 +19,9 @@
   };
   const HEADS = { safe: "SAFE's own head", text: "the head that reads names" };
   const BRANCHES = { rgb: "RGB frames", event: "event images" };
+  const { h, choice, slider } = controls;
   const percent = (share) => `${(100 * share).toFixed(1)} %`;
   const pause = () => new Promise((done) => setTimeout(done)); // lets the browser draw and answer
-
-  // ------------------------------------------------------------------------------------------- elements
-  /** An element: h("p", {class: "note"}, "text", another element). A function is a listener of that event. */
-  function h(tag, attributes = {}, ...children) {
-    const element = document.createElement(tag);
-    for (const [name, value] of Object.entries(attributes)) {
-      if (typeof value === "function") element.addEventListener(name, value);
-      else if (value === true) element.setAttribute(name, "");
-      else if (value !== false) element.setAttribute(name, value);
-    }
-    element.append(...children);
-    return element;
-  }
-
-  let groups = 0;
-
-  /** One choice of several: a group of radio buttons, so that arrow keys work. options: {value: label}. */
-  function choice(title, options, chosen, onChoice, look = "play-switch") {
-    const name = `play-${++groups}`;
-    const buttons = Object.entries(options).map(([value, label]) => {
-      const change = () => onChoice(value);
-      const input = h("input", { type: "radio", name, value, checked: value === chosen, change });
-      return h("label", {}, input, h("span", {}, label));
-    });
-    return h("fieldset", { class: look }, h("legend", {}, title), ...buttons);
-  }
-
-  /** A slider. say: its value in words. */
-  function slider(title, [min, max], value, say, onInput) {
-    const output = h("output", {}, say(value));
-    const input = () => {
-      output.textContent = say(range.valueAsNumber);
-      range.setAttribute("aria-valuetext", output.textContent);
-      onInput(range.valueAsNumber);
-    };
-    const range = h("input", { type: "range", min, max, value, "aria-valuetext": say(value), input });
-    return h("label", { class: "play-slider" }, h("span", {}, title), range, output);
-  }
 
   // ------------------------------------------------------------------------------------------- pictures
   /** An image (bytes [3, height, width]) on a canvas of its size. */
@@ -169,9 +132,10 @@
           about = loaded;
           showSet();
         }
-        recording = await recordingOf(set, number);
+        const chosen = await recordingOf(set, number);
         await pause();
         if (isOld()) return;
+        recording = chosen;
         const { camera: on, light, blur, lost, delay } = state;
         const clip = camera.clipOf(recording, state);
         const key = JSON.stringify([set, number, on, light, blur, lost, delay]);
@@ -301,10 +265,10 @@
         const before = answers.before.logProbs;
         const change = Math.max(...before.map((value, i) => Math.abs(Math.exp(value) - Math.exp(logProbs[i]))));
         const [one, other] = [firstOf(before), firstOf(logProbs)];
-        const same = one === other ? "Its first answer is the same output as with their own names" : "Its first answer is another output";
-        lines.push(`${same}; no probability changed by more than ${(100 * change).toFixed(2)} points.`);
+        const which = one === other ? "the same output as with their own names" : "another output";
+        lines.push(`Its first answer is ${which}; no probability changed by more than ${(100 * change).toFixed(2)} points.`);
       }
-      if (trust && state.camera !== undefined) {
+      if (trust) {
         lines.push(`How far it counts each camera, from 0 to 2: RGB ${trust[0].toFixed(2)}, events ${trust[1].toFixed(2)}.`);
       }
       parts.said.replaceChildren(...lines.map((line) => h("p", {}, line)));
@@ -454,13 +418,13 @@
     const frames = (n) => (Math.abs(n) === 1 ? "1 frame" : `${Math.abs(n)} frames`);
     const late = (n) => (n === 0 ? "neither late" : n > 0 ? `events ${frames(n)} late` : `RGB ${frames(n)} late`);
     parts.sliders.append(
-      slider("Darken the frames", [0, 20], 0, (v) => `${percent(stays(v))} of the light`, (v) => set({ light: stays(v) })),
+      slider("Darken the frames", [0, 20, 1], 0, (v) => `${percent(stays(v))} of the light`, (v) => set({ light: stays(v) })),
     );
     if (!isSmall) {
       parts.sliders.append(
-        slider("Blur the frames", [0, 20], 0, (v) => `over ${v} % of the width`, (v) => set({ blur: v / 100 })),
-        slider("Drop events", [0, 20], 0, (v) => `${percent(1 - stays(v))} lost`, (v) => set({ lost: 1 - stays(v) })),
-        slider("Delay a camera", [-4, 4], 0, late, (v) => set({ delay: v })),
+        slider("Blur the frames", [0, 20, 1], 0, (v) => `over ${v} % of the width`, (v) => set({ blur: v / 100 })),
+        slider("Drop events", [0, 20, 1], 0, (v) => `${percent(1 - stays(v))} lost`, (v) => set({ lost: 1 - stays(v) })),
+        slider("Delay a camera", [-4, 4, 1], 0, late, (v) => set({ delay: v })),
       );
     }
     const order = isSmall

@@ -83,49 +83,29 @@ const pixel = (() => {
   }
 
   function start(root) {
+    const { h, slider } = controls;
     const state = { threshold: 0.45, speed: 1, light: 1 };
-    const picture = document.createElement("div");
-    const said = document.createElement("p");
-    said.setAttribute("aria-live", "polite");
+    const picture = h("div");
+    const said = h("p", { "aria-live": "polite" });
 
-    function show() {
+    function set(changes) {
+      Object.assign(state, changes);
       const { svg, said: words } = drawing(watch(state));
       picture.replaceChildren(svg);
       said.textContent = `${words}.`;
     }
 
-    function slider(title, [min, max, step], value, say, change) {
-      const label = document.createElement("label");
-      const name = document.createElement("span");
-      const range = Object.assign(document.createElement("input"), { type: "range", min, max, step });
-      const output = document.createElement("output");
-      range.value = value;
-      name.textContent = title;
-      const tell = () => {
-        output.textContent = say(range.valueAsNumber);
-        range.setAttribute("aria-valuetext", output.textContent);
-      };
-      range.addEventListener("input", () => {
-        change(range.valueAsNumber);
-        tell();
-        show();
-      });
-      tell();
-      label.className = "play-slider";
-      label.append(name, range, output);
-      return label;
-    }
-
-    const lightOf = (v) => 10 ** -v;
-    const controls = document.createElement("div");
-    controls.className = "play-sliders";
-    controls.append(
-      slider("Threshold", [0.1, 1.5, 0.05], state.threshold, (v) => v.toFixed(2), (v) => (state.threshold = v)),
-      slider("Speed", [0, 4, 0.1], state.speed, (v) => `${v.toFixed(1)} times to and fro a second`, (v) => (state.speed = v)),
-      slider("Light", [0, 6, 0.5], 0, (v) => `${v === 0 ? "a bright room" : `10^−${v} of it`}`, (v) => (state.light = lightOf(v))),
+    const often = (v) => `${v.toFixed(1)} times to and fro a second`;
+    const light = (v) => (v === 0 ? "a bright room" : `10^−${v} of a bright room`);
+    const sliders = h(
+      "div",
+      { class: "play-sliders" },
+      slider("Threshold", [0.1, 1.5, 0.05], state.threshold, (v) => v.toFixed(2), (v) => set({ threshold: v })),
+      slider("Speed", [0, 4, 0.1], state.speed, often, (v) => set({ speed: v })),
+      slider("Light", [0, 6, 0.5], 0, light, (v) => set({ light: 10 ** -v })),
     );
-    root.replaceChildren(picture, controls, said);
-    show();
+    root.replaceChildren(picture, sliders, said);
+    set({});
   }
 
   return { watch, start };
