@@ -46,12 +46,12 @@ BITS = (10, 11, 12, 14, 16)  # of a weight; the fewest with which the answers st
 MOST_POINTS = 0.4  # by which a probability may change through rounding, in percentage points
 TOP = 5  # answers that are shown, and so have to keep their order
 # Text that holds numbers: 13 bits in two of 91 printable characters, since 2**13 <= 91**2.
-ALPHABET = np.array([c for c in range(33, 127) if chr(c) not in "\"\\<"], np.uint8)
+ALPHABET = np.array([c for c in range(33, 127) if chr(c) not in '"\\<'], np.uint8)
 
 
 # ---------------------------------------------------------------- numbers as text
 def bits_of(numbers: np.ndarray, width: int) -> np.ndarray:
-    """Each of some numbers >= 0 as `width` bits, the highest first: uint8 [len(numbers) * width]."""
+    """Whole numbers >= 0 [n] as `width` bits each, the highest first: uint8 [n * width]."""
     places = np.arange(width - 1, -1, -1, dtype=np.uint32)
     return ((numbers.astype(np.uint32)[:, None] >> places) & 1).astype(np.uint8).ravel()
 

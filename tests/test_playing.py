@@ -26,7 +26,7 @@ DATA = playing.FOLDER
 MIB = 2**20
 
 
-# ------------------------------------------------------------------------------- reading what was written
+# ------------------------------------------------------------------------------- what was written
 @functools.cache
 def content(name):
     """What data/NAME.js hands to the page."""
@@ -101,7 +101,7 @@ def clips(dataset):
 
 @torch.inference_mode()
 def asked(dataset, name, clip, names=None):
-    """Log-probabilities [L] and cross-attention of PyTorch's model, told the names in this order."""
+    """PyTorch's log-probabilities [L] and cross-attention, told the names in this order."""
     model = shipped(dataset, name)
     weights = {}
 
@@ -156,7 +156,7 @@ def test_text_holds_every_bit_of_every_number(width):
     text = playing.text_of(playing.bits_of(numbers, width))
     bits = bits_in(text)
     assert (numbers_in(bits[: 1000 * width], width) == numbers).all()
-    assert not set(text) & set("\"\\<") and text.isascii() and text.isprintable()
+    assert not set(text) & set('"\\<') and text.isascii() and text.isprintable()
 
 
 @pytest.mark.parametrize("dataset", playing.DATASETS)
