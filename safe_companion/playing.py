@@ -220,26 +220,30 @@ def frames_of(recording: Any, side: int) -> np.ndarray:
 def recording_content(recording: Any, side: int) -> dict[str, Any]:
     """What DATASET-NN.js says of a recording, so that clips can be made of it, late ones too.
 
-    frames, deflated: every pixel as the difference to the one above it. events, deflated: 16 bits
-    each, twice the pixel's number (row by row) plus 1 if ON, in their order in time; windows: how
-    many of them belong to each frame; interval: from one frame to the next, microseconds.
+    frames, deflated: every pixel as the difference to the one above it. windows: how many events
+    belong to each frame. events, deflated: those of each window sorted by pixel, and on a pixel by
+    time, which is all that an image shows; each as twice its pixel's number (row by row) plus 1 if
+    ON, 16 bits, of which the difference to the event before is stored. interval: from one frame to
+    the next, microseconds.
     """
     frames = frames_of(recording, side)
     differences = np.diff(frames, axis=2, prepend=np.uint8(0))
     events = np.asarray(recording.events)
     windows = frame_windows(recording.frame_t, events["t"])
-    start, stop = windows[0][0], windows[-1][1]
-    kept = events[start:stop]
     width, height = recording.size
-    pixels = kept["y"].astype(np.uint32) * width + kept["x"]
-    coded = (2 * pixels + kept["p"]).astype("<u2")
+    pixels = events["y"].astype(np.uint32) * width + events["x"]
+    parts = []
+    for start, stop in windows:
+        order = start + np.argsort(pixels[start:stop], kind="stable")
+        coded = (2 * pixels[order] + events["p"][order]).astype("<u2")
+        parts.append(np.diff(coded, prepend=np.uint16(0)).tobytes())
     return {
         "side": side,
         "sensor": [width, height],
         "frames": compressed(differences.tobytes()),
         "windows": [stop - start for start, stop in windows],
         "interval": int(np.median(np.diff(recording.frame_t))),
-        "events": compressed(coded.tobytes()),
+        "events": compressed(b"".join(parts)),
     }
 
 

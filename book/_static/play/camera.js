@@ -10,7 +10,9 @@ const camera = (() => {
   const ON = [220, 30, 30];
   const OFF = [30, 30, 200];
 
-  /** A recording {side, sensor, frames, windows: the events of each frame} from a file of data/. */
+  /** A recording {side, sensor, frames, windows: the events of each frame} from a file of data/.
+
+      Events of a window are sorted by pixel, and on a pixel by time: what an image of them shows is the same. */
   async function recordingOf(content, inflate) {
     const { side, sensor } = content;
     const size = 3 * side * side;
@@ -21,13 +23,14 @@ const camera = (() => {
       for (let i = 0; i < size; i++) if (i % (side * side) >= side) frame[i] += frame[i - side];
     }
     const bytes = await inflate(content.events);
-    const windows = [];
-    let start = 0;
-    for (const count of content.windows) {
-      // An event is twice the number of its pixel, plus 1 if it is ON.
-      windows.push(Uint16Array.from({ length: count }, (_, i) => bytes[start + 2 * i] + 256 * bytes[start + 2 * i + 1]));
-      start += 2 * count;
-    }
+    let at = 0;
+    const windows = content.windows.map((count) => {
+      // An event is twice the number of its pixel, plus 1 if it is ON. Stored are differences to the event before,
+      // modulo 65,536, as a Uint16Array counts.
+      const events = new Uint16Array(count);
+      for (let i = 0; i < count; i++, at += 2) events[i] = (i ? events[i - 1] : 0) + bytes[at] + 256 * bytes[at + 1];
+      return events;
+    });
     return { side, sensor, frames, windows };
   }
 
