@@ -90,7 +90,9 @@ def fusion() -> str:
             continue
         line = table.loc[recipe.LATE].to_dict()
         effect.append(line["SAFE is"])
-        said = wording.compared(line.difference, line["± difference"], line.pairs, line["SAFE is"])
+        said = wording.compared(
+            line["difference"], line["± difference"], line["pairs"], line["SAFE is"]
+        )
         parts.append(f"{TITLES[name]} {line['top-1 [%]']:.0f} %, SAFE {said}")
     if not parts:
         return ""
