@@ -260,7 +260,7 @@ def test_the_keyboard_reaches_everything(browser, site):
     for _ in range(60):
         inside = "document.activeElement.closest('.play > div')?.className"
         reached.append(page.window.evaluate(inside))
-        if reached[-1] == "play-thumbs":
+        if reached.count("play-thumbs") == 1 and reached[-1] == "play-thumbs":
             page.window.keyboard.press("ArrowRight")
             page.window.keyboard.press("ArrowRight")
         page.window.keyboard.press("Tab")

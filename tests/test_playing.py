@@ -359,7 +359,8 @@ def test_the_one_pixel_fires_as_the_samples_camera(threshold, speed, light):
     (found,) = computed([{"pixel": state}])
     log_light = np.array(found["log"], np.float32).reshape(-1, 1, 1)
     at = np.full((1, 1), threshold, np.float32)
-    t, _, _, p = threshold_events(log_light, at, at, log_light[0].copy(), 1000)
+    reference = np.full((1, 1), found["reference"][0], np.float32)
+    t, _, _, p = threshold_events(log_light, at, at, reference, 1000)
     events = found["events"]
     assert len(events) == len(t) and len(t) > 2
     assert [event["p"] for event in events] == p.tolist()

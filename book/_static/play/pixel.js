@@ -28,8 +28,9 @@ const pixel = (() => {
   /** {t, log: what the pixel sees, reference: where it was at its last event, events: [{t, p}]}. */
   function watch(state) {
     const { threshold } = state;
-    let level = seen(0, state);
-    const found = { t: [0], log: [level], reference: [level], events: [] };
+    const begin = seen(0, state);
+    let level = begin + threshold / 4; // pixels are anywhere between two events
+    const found = { t: [0], log: [begin], reference: [level], events: [] };
     for (let step = 1; step <= STEPS; step++) {
       const [before, after] = [found.log[step - 1], seen((SECONDS * step) / STEPS, state)];
       const change = after > level ? threshold : -threshold;
