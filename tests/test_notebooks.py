@@ -209,7 +209,7 @@ def test_a_note_says_what_was_not_run_and_how_to_run_it(shown):
 def test_a_real_study_is_about_real_data_that_make_real_gets(shown):
     page = notebooks.open_real_study("real_biolab", seeds=1)
     assert page.origin == "real" and page.baseline == "no text" and len(page.rows) == 4
-    assert shown[0][0].startswith("**Real data** (data/biolab). ")
+    assert shown[0][0].startswith("**Real data** (data/biolab).")
     notebooks.origin_note("x", {"a": []}, dataset="d", data_root="d", how="make real")
     assert "Not run: a. `make real` trains them." in shown[1][0]
 
@@ -292,8 +292,8 @@ def test_claims_stand_before_our_differences():
         "points (58.2 to 56.6), one run.",
         "- The paper, Section 4.5, sentence on removing SCI: after: worse by 0.4 points "
         "(57.0 to 56.6), one run.",
-        f"- Here (sample of pokerevent), without text: worse by 50.0 ± {half:.1f} points, "
-        "3 paired runs.",
+        f"- Here (sample of pokerevent), without text: −50.0 ± {half:.1f} points, 3 paired runs: "
+        f"{page.effects.effect['without text']}.",
     ]
     alone = notebooks.claims_and_differences(opened([FULL, []]), ["t4-no-sci"]).data
     assert len(alone.splitlines()) == 1
