@@ -24,12 +24,13 @@ def test_preset_follows_the_data():
     assert (paper.afe_min_events, paper.afe_threshold) == (150_000, 0)  # ExACT's for HARDVS
     assert (paper.readout_tokens, paper.layers) == (10, 1)  # as in the released code
     assert (paper.final_lr_fraction, paper.dropout, paper.clip_norm) == (0.1, 0, 1)
-    assert (paper.sample_train_per_class, paper.sample_test_per_class) == (48, 30)
+    assert (paper.sample_train_per_class, paper.sample_test_per_class) == (48, 105)
     sample = configure("sample", epochs=2, use_text=False)
-    assert (sample.epochs, sample.batch_size, sample.learning_rate) == (2, 32, 1e-3)
+    assert (sample.epochs, sample.steps, sample.batch_size) == (2, None, 32)
+    assert (sample.learning_rate, sample.val_fraction) == (1e-3, 0)
     assert (sample.warmup_fraction, sample.final_lr_fraction) == (0.1, 0.01)
     assert (sample.afe_min_events, sample.image_size, sample.freeze_text) == (2_000, 64, True)
-    assert configure(data_root="/data", preset="sample").epochs == configure().epochs == 4
+    assert configure(data_root="/data", preset="sample").steps == configure().steps == 450
 
 
 def test_origin_is_what_the_data_root_says():

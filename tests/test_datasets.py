@@ -461,7 +461,7 @@ def test_the_default_sample_lies_in_the_cache(tmp_path, monkeypatch):
     first = open_root(None, sample_train_per_class=6)
     again = open_root(None, sample_train_per_class=6)
     expected = tmp_path / "cache" / "hardvs-h6-fffffffffffff"
-    sizes = {"seed": 0, "train_per_class": 6, "test_per_class": 30}
+    sizes = {"seed": 0, "train_per_class": 6, "test_per_class": 105}
     assert made == [("hardvs", expected, sizes)] * 2
     assert first.root == expected and first.origin == "sample"
     assert first.fingerprint == again.fingerprint

