@@ -477,9 +477,14 @@ def test_an_older_record_is_marked_with_what_changed_and_is_no_error(tmp_path, m
     assert [cells[:3] for cells in listed] == [["sample/pokerevent/base", "1", "clips"]]
 
 
-def test_rows_that_a_sweep_leaves_out_are_listed_with_the_reason(tmp_path):
-    html, warnings = small_book(tmp_path, "```{left-out}\n```")
+def test_seeds_of_a_sweep_are_listed_and_rows_that_it_leaves_out_with_the_reason(tmp_path):
+    html, warnings = small_book(tmp_path, "```{left-out}\n```\n\n```{seeds}\n```")
     assert warnings == ""
+    (body,) = re.findall(r'<table class="[^"]*seeds[^"]*">(.*?)</table>', html, re.DOTALL)
+    cells = [re.findall(r"<td>(.*?)</td>", row, re.DOTALL) for row in body.split("<tr")[2:]]
+    seeds = {name: row for name, *row in [[re.sub("<.*?>", "", c) for c in row] for row in cells]}
+    assert seeds["fig4"] == [str(swept.get("fig4", "–")) for swept in studies.SWEPT.values()]
+    assert seeds.keys() == {name for swept in studies.SWEPT.values() for name in swept}
     (body,) = re.findall(r'<table class="[^"]*left-out[^"]*">(.*?)</table>', html, re.DOTALL)
     cells = [re.findall(r"<td>(.*?)</td>", row, re.DOTALL) for row in body.split("<tr")[2:]]
     lines = [[unescape(re.sub(r"<[^>]+>", "", cell)) for cell in row] for row in cells]

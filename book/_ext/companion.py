@@ -7,7 +7,7 @@ Roles:
 Directives:
     {ledger}, {records}, {status}          the tables of the pages of the same names
     {found}                                what was found, in a few sentences
-    {left-out}                             the rows that a sweep on the samples leaves out, and why
+    {seeds}, {left-out}                    of a sweep: seeds of each study; rows that it leaves out
     {ledger-summary}                       how many claims have which verdict
 Also a box under the title of every notebook: its data, parameters, runs, time, and the command that
 remakes it; terms that the glossary explains (companion_glossary), a search that finds abbreviations
@@ -32,6 +32,7 @@ from companion_tables import (
     LedgerSummary,
     LeftOut,
     Records,
+    Seeds,
     Status,
     all_runs,
     ledger,
@@ -253,6 +254,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.add_directive("ledger-summary", LedgerSummary)
     app.add_directive("records", Records)
     app.add_directive("found", FoundHere)
+    app.add_directive("seeds", Seeds)
     app.add_directive("left-out", LeftOut)
     app.add_directive("status", Status)
     app.connect("config-inited", repository, priority=100)

@@ -1,4 +1,4 @@
-"""Which tables does the book build? Ledger, runs, rows left out, status."""
+"""Which tables does the book build? Ledger, runs, seeds, rows left out, status."""
 
 import functools
 import shlex
@@ -332,6 +332,18 @@ class FoundHere(Overview):
         lines = [f"- {sentence}" for sentence in headline.sentences()]
         self.state.nested_parse(StringList(lines, source="records"), 0, container)
         return [container]
+
+
+class Seeds(Overview):
+    """{seeds}: how many seeds of its rows a sweep on the samples trains, for each study."""
+
+    def content_nodes(self) -> list[nodes.Node]:
+        names = dict.fromkeys(name for swept in studies.SWEPT.values() for name in swept)
+        rows: list[made.Row] = [
+            (None, [[code(name)], *[str(swept.get(name, "–")) for swept in studies.SWEPT.values()]])
+            for name in names
+        ]
+        return [made.table(["study", *[TITLES[name] for name in studies.SWEPT]], rows, "seeds")]
 
 
 class LeftOut(Overview):
