@@ -73,7 +73,7 @@ def sample_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("dataset", metavar="DATASET", choices=sample.CLASSES)
     parser.add_argument("out", metavar="OUT", type=Path, help="a new folder")
     parser.add_argument("--train-per-class", type=int, default=48, help="default: 48")
-    parser.add_argument("--test-per-class", type=int, default=30, help="default: 30")
+    parser.add_argument("--test-per-class", type=int, default=105, help="default: 105")
     parser.add_argument("--seed", type=int, default=0, help="default: 0")
 
 

@@ -295,7 +295,7 @@ def make_sample(
     *,
     seed: int = 0,
     train_per_class: int = 48,
-    test_per_class: int = 30,
+    test_per_class: int = 105,
     workers: int | None = None,
     progress: bool = True,
 ) -> Path:
