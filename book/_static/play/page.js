@@ -47,16 +47,16 @@
     context.filter = "none";
     const cells = Math.sqrt(shares.length);
     const step = size / cells;
-    context.font = `600 ${Math.round(0.45 * step)}px system-ui, sans-serif`;
+    context.font = `600 ${Math.round(0.34 * step)}px system-ui, sans-serif`;
     context.textAlign = "center";
     context.textBaseline = "middle";
     shares.forEach((share, i) => {
       const [x, y] = [(i % cells) * step, Math.floor(i / cells) * step];
-      const strength = Math.min(1, Math.abs(share - 1)) * 0.75;
+      const strength = 0.6 * Math.min(1, Math.abs(share - 1));
       context.fillStyle = share > 1 ? `rgba(230, 97, 1, ${strength})` : `rgba(94, 60, 153, ${strength})`;
       context.fillRect(x, y, step, step);
       context.strokeStyle = "#000";
-      context.lineWidth = 5;
+      context.lineWidth = 4;
       context.strokeText(share.toFixed(1), x + step / 2, y + step / 2);
       context.fillStyle = "#fff";
       context.fillText(share.toFixed(1), x + step / 2, y + step / 2);
@@ -86,7 +86,7 @@
   function start(root) {
     const isSmall = root.dataset.size === "small";
     const fresh = { order: null, dropped: new Set(), head: "safe", attend: false, of: "" };
-    const state = { set: "hardvs", recording: 0, ...camera.FINE, ...fresh };
+    const state = { set: "hardvs", recording: null, ...camera.FINE, ...fresh };
     let about = null; // of the data set
     let recording = null;
     let latest = 0; // the number of the newest update: an older one that is still at work gives up
@@ -125,9 +125,11 @@
       const isOld = () => turn !== latest;
       root.dataset.state = "busy";
       try {
-        const [set, number] = [state.set, state.recording];
+        const set = state.set;
         const loaded = await play.load(set, FOLDER);
         if (isOld()) return;
+        state.recording ??= loaded.recordings.findIndex((told) => told.cause === "none"); // the first easy one
+        const number = state.recording;
         if (loaded !== about) {
           about = loaded;
           showSet();
@@ -410,7 +412,7 @@
     })();
 
     // ---- what is there from the beginning
-    const chooseSet = (name) => set({ set: name, recording: 0, order: null, dropped: new Set(), of: "" });
+    const chooseSet = (name) => set({ set: name, recording: null, order: null, dropped: new Set(), of: "" });
     parts.sets.append(choice("Data", SETS, state.set, chooseSet));
     const cameras = { both: "both", rgb: "RGB only", event: "events only" };
     parts.cameras.append(choice("Cameras that are on", cameras, state.camera, (on) => set({ camera: on })));
