@@ -37,7 +37,7 @@ SENTENCES = [
     ["The action of the human is jump", "a jump", "they jump high"],
     ["The action of the human is sit"],
 ]
-TINY = dict(frames=2, readout_tokens=3, batch_size=4, workers=0, precision="fp32")
+TINY = dict(frames=2, readout_tokens=3, batch_size=4, workers=0, precision="fp32", epochs=4)
 
 PAPER_MODELS: dict[str, dict] = {
     "full": {},

@@ -152,4 +152,4 @@ def test_towers_are_compared_on_few_and_on_all_recordings():
 )
 def test_without_records_a_page_says_that_nothing_was_run(finding, rows):
     said = finding({row: [] for row in rows})
-    assert said.startswith(f"**Not run**: {len(rows)} of {len(rows)} rows have no record. `make ")
+    assert said.startswith(f"**Not run**: {len(rows)} of {len(rows)} rows without a record. `make ")

@@ -264,9 +264,9 @@ def test_the_steps_of_smaller_training_sets_are_those_of_the_preset_at_hand(show
 
     def steps(preset):
         page = notebooks.open_study("dataset_size", dataset="pokerevent", preset=preset)
-        return page.rows["5 %"]["steps"]
+        return page.rows["4 a class"]["steps"]
 
-    assert steps(None) == steps("sample") == 4 * 34 and steps("paper") == 50 * 69
+    assert steps(None) == steps("sample") == 450 and steps("paper") == 50 * 69
 
 
 def test_parameters_are_counted_by_part():

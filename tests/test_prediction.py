@@ -50,7 +50,7 @@ def hands(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory, hands):
-    return make_checkpoint(tmp_path_factory.mktemp("run"), hands)
+    return make_checkpoint(tmp_path_factory.mktemp("run"), hands, val_fraction=0.1)
 
 
 def events_folder(root, per_class=4):

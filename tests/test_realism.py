@@ -116,8 +116,8 @@ def test_the_answer_says_which_measures_of_the_samples_lie_among_the_real_ones()
     }
     text = realism.in_words(table)
     assert text.startswith("Of 7 measures, the samples are among the real recordings in 5: ")
-    assert "events a pixel and second (1.5 to 5 in the samples, 1 to 4 in real" in text
-    assert "ON events, % of all (50 to 60 in the samples, 55 to 70" in text
+    assert "events a pixel and second (1.50 to 5.00 in the samples, 1.00 to 4.00 in real" in text
+    assert "ON events, % of all (50.0 to 60.0 in the samples, 55.0 to 70" in text
     assert realism.in_words({}) == "Nothing was measured that could be compared."
 
 

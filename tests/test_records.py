@@ -36,7 +36,7 @@ def test_records_of_one_data_set_are_about_the_same_data():
         record = json.loads(file.read_text())
         config = record["config"]
         size = (config["sample_train_per_class"], config["sample_test_per_class"])
-        size += (config["sample_seed"],)
+        size += (config.get("sample_seed", 0),)
         key = (record["data"]["origin"], config["dataset"], *size)
         if config["dataset"] == "folder":  # another seed, another split
             key += (config["data_root"], config["seed"])

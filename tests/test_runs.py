@@ -419,6 +419,8 @@ def test_a_damaged_record_is_named_before_anything_is_made_of_it(change, tmp_pat
 
 def test_a_record_of_before_a_field_was_there_is_read(tmp_path):
     place = shutil.copytree(BASE, tmp_path / "sample" / "hardvs" / "base" / "seed0")
+    for file in BASE.parents[1].glob("recordings-*.csv"):
+        shutil.copy(file, place)
     record = json.loads((BASE / "record.json").read_text())
     for name in ("data_root", "epochs"):
         del record["config"][name]
@@ -433,7 +435,8 @@ def test_a_record_of_before_a_field_was_there_is_read(tmp_path):
     [("correct", "Tru"), ("label", ""), ("class1", "x"), ("p1", "-"), ("p", ""), ("name", None)],
 )
 def test_predictions_with_a_damaged_value_are_named(column, value, tmp_path):
-    place = shutil.copytree(BASE, tmp_path / "sample" / "hardvs" / "base" / "seed0")
+    old = next((ROOT / "results" / "real" / "folder").glob("data_root=nmnist,*/seed0"))
+    place = shutil.copytree(old, tmp_path / "real" / "folder" / "x" / "seed0")
     table = pd.read_csv(place / "predictions.csv", dtype=str)
     if value is None:
         del table[column]
