@@ -221,7 +221,7 @@ HIDDEN = """(found) => {
     const rows = [...table.querySelectorAll('tbody tr')].filter(row => row.offsetParent);
     const heads = [...(table.tHead?.rows[0]?.cells ?? [])].map(cell => cell.textContent.trim());
     for (const row of rows) for (const [i, head] of heads.entries()) {
-      const cell = row.cells[i];
+      const cell = row.cells[i - heads.length + row.cells.length];  // a head may span rows
       if (!found.includes(head) || !cell?.textContent.trim()) continue;
       const right = cell.getBoundingClientRect().right;
       const around = table.parentElement.closest('div').getBoundingClientRect().right;
