@@ -12,7 +12,6 @@ from matplotlib.figure import Figure
 
 from safe_companion.datasets import TITLES
 from safe_companion.plots import EVENT, RGB, plain
-from safe_companion.wording import significant
 
 GREY = "0.55"  # the interval holds zero
 MARKERS = "os^Dvp"  # of a study's rows
@@ -144,11 +143,19 @@ def plain_log_ticks(ax: Axes, most: int = 3) -> None:
     """A logarithmic x axis with a few plain numbers, far enough apart to be read."""
     ax.set_xscale("log")
     low, high = np.log10(ax.get_xlim())
-    round_numbers = [m * 10.0**e for e in range(-9, 10) for m in (1, 2, 5)]
-    inside = [number for number in round_numbers if low <= np.log10(number) <= high]
-    step = -(-len(inside) // most)
-    ticks = inside[step // 2 :: step] if step else []
-    ax.set_xticks(ticks, [significant(tick, 1) for tick in ticks])
+    inside: list[float] = []
+    for digits in (
+        (1, 2, 5),
+        range(10, 100),
+        range(100, 1000),
+    ):  # the rounder ones, if at least two fit
+        numbers = [10.0**power * digit for power in range(-10, 10) for digit in digits]
+        inside = [number for number in numbers if low <= np.log10(number) <= high]
+        if len(inside) > 1:
+            break
+    step = max(1, -(-len(inside) // most))
+    ticks = inside[step // 2 :: step]
+    ax.set_xticks(ticks, [f"{tick:,g}" for tick in ticks])
     ax.minorticks_off()
 
 

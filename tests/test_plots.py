@@ -443,6 +443,15 @@ def test_names_are_shown_as_they_are_where_matplotlib_would_see_a_formula(name):
     assert drawn(found[-1])[0] == f"{name} (3)"
 
 
+@pytest.mark.parametrize("values", [(49.8, 55.8), (0.4, 11), (1, 5621), (3, 3.1)])
+def test_a_logarithmic_axis_has_two_or_three_plain_numbers(values):
+    _, ax = plt.subplots()
+    ax.scatter(values, [0, 1])
+    study_plots.plain_log_ticks(ax)
+    said = [label.get_text() for label in ax.get_xticklabels(which="both")]
+    assert 2 <= len(said) <= 3 and all(float(text.replace(",", "")) > 0 for text in said)
+
+
 def test_a_note_stands_below_the_name_of_its_row():
     gain = {"difference": [1.0, -2.0], "± difference": [0.5, 0.5], "effect": ["better", "worse"]}
     table = pd.DataFrame(gain, index=["a", "b"])
