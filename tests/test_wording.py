@@ -46,6 +46,7 @@ def test_a_difference_is_better_or_worse_by_its_size():
 def test_what_rounds_to_nothing_is_neither_better_nor_worse():
     assert wording.better_or_worse(-0.04) == "no better and no worse"
     assert wording.better_or_worse(-3.21) == "worse by 3.2 points"
+    assert wording.better_or_worse(-0.5) == "worse by 0.5 points"
     assert wording.better_or_worse(3.21, 2) == "better by 3.21 points"
 
 
