@@ -152,11 +152,7 @@ def _peers_recipe(dataset: str, origin: str) -> Rows:
     }
 
 
-INPUTS: Rows = {
-    "RGB and events": {},
-    "RGB": {"modality": "rgb"},
-    "events": {"modality": "event"},
-}
+INPUTS = beyond.INPUTS
 TRIED = 450  # optimiser steps of most rows in the search of a recipe
 LENGTHS = {"RGB and events": (300, 675, 1012), "RGB": (675, 1012), "events": (675, 1012)}
 
