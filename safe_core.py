@@ -166,6 +166,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         **dict(clip_model="weights/tiny_clip.json", vit_model="weights/tiny_vit.json"),
         **dict(resnet_model="weights/tiny_resnet.json", width=96, heads=3, dropout=0.1, steps=450),
         **dict(batch_size=32, learning_rate=1e-3, final_lr_fraction=0.01, warmup_fraction=0.1),
+        **dict(precision="fp32"),  # on a GPU too, so that records of all machines compare
     },
 }
 PRESET_OF = {"sample": "sample", "real": "paper"}  # what goes with which data
