@@ -9,6 +9,8 @@ with the five highest classes alone; a run's own folder has it, too, for people.
 
 import functools
 import hashlib
+import os
+import uuid
 import zipfile
 from pathlib import Path
 
@@ -142,7 +144,7 @@ def keep(folder: Path, place: Path) -> None:
         return
     digest, _ = _load(folder / PREDICTIONS)
     recordings = _recordings_of(folder, digest).read_bytes()
-    _write_bytes(place.parents[1] / _recordings_file(digest), recordings)
+    _write_shared(place.parents[1] / _recordings_file(digest), recordings)
     _write_bytes(place / PREDICTIONS, (folder / PREDICTIONS).read_bytes())
     (place / TABLE).unlink(missing_ok=True)  # of an older record of this run
 
@@ -234,6 +236,13 @@ def _read_table(file: Path, count: int) -> pd.DataFrame:
 
 def _write_bytes(path: Path, content: bytes) -> None:
     safe_core.write_atomically(path, functools.partial(_put, content))
+
+
+def _write_shared(path: Path, content: bytes) -> None:
+    """As `_write_bytes`, where runs that end side by side write the same file."""
+    own = path.with_name(f"{path.name}.{uuid.uuid4().hex}.partial")
+    own.write_bytes(content)
+    os.replace(own, path)
 
 
 def _put(content: bytes, path: Path) -> None:

@@ -1,6 +1,7 @@
 """A model's answers in few bytes: ranks stay, sums with another's do not move, damage is named."""
 
 import hashlib
+import os
 import shutil
 from types import SimpleNamespace
 
@@ -144,6 +145,27 @@ def test_recordings_are_kept_once_for_all_runs(tmp_path):
         assert [file.name for file in place.iterdir()] == [places.PREDICTIONS]
     (shared,) = (tmp_path / "real" / "hardvs").glob("recordings-*.csv")
     assert len(shared.read_text().splitlines()) == 61
+
+
+def test_runs_that_end_at_the_same_moment_keep_the_recordings(tmp_path, monkeypatch):
+    """Both have written them, then both put them in place."""
+    root = tmp_path / "sample" / "hardvs" / "x"
+    for seed in range(2):
+        (folder := tmp_path / f"run{seed}").mkdir()
+        (root / f"seed{seed}").mkdir(parents=True)
+        predictions.write(folder, splits(60), answers(60, seed=seed))
+    replace = os.replace
+
+    def after_the_other(source, target):
+        monkeypatch.setattr(os, "replace", replace)
+        predictions.keep(tmp_path / "run1", root / "seed1")
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", after_the_other)
+    predictions.keep(tmp_path / "run0", root / "seed0")
+    for seed in range(2):
+        assert len(predictions.read(root / f"seed{seed}", 60)[0]) == 60
+    assert len(list((tmp_path / "sample" / "hardvs").iterdir())) == 2  # x, and one table
 
 
 def test_the_same_answers_are_the_same_bytes(tmp_path):
