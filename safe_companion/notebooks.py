@@ -77,9 +77,15 @@ class Opened:
         return next(iter(self.rows))
 
     @property
+    def asked(self) -> Found:
+        """The rows that were run, or that a sweep would run: not those that it leaves out."""
+        left_out = {row for _, study, row in LEFT_OUT if study == self.name}
+        return {row: runs for row, runs in self.found.items() if runs or row not in left_out}
+
+    @property
     def complete(self) -> bool:
-        """Whether every row has runs, so that rows can be compared."""
-        return all(self.found.values())
+        """Whether every row has runs that is to have some, so that rows can be compared."""
+        return all(self.asked.values())
 
     @property
     def effects(self) -> pd.DataFrame:
@@ -155,8 +161,11 @@ def origin_note(
     reasons = {row: LEFT_OUT.get((dataset, name, row)) for row in missing}
     left_out = {row: why for row, why in reasons.items() if why and data_root is None}
     if left_out:
-        listed = "; ".join(f"{row} ({why})" for row, why in left_out.items())
-        lines.append(f"Left out: {listed}. `{how}` trains them.")
+        by_reason: dict[str, list[str]] = {}
+        for row, why in left_out.items():
+            by_reason.setdefault(why, []).append(row)
+        listed = " ".join(f"{'; '.join(rows)} ({why})." for why, rows in by_reason.items())
+        lines.append(f"Left out: {listed} `{how}` trains them.")
         missing = [row for row in missing if row not in left_out]
     if missing:
         if data_root is None and dataset in swept(name):
