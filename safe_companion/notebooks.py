@@ -79,8 +79,12 @@ class Opened:
     @property
     def asked(self) -> Found:
         """The rows that were run, or that a sweep would run: not those that it leaves out."""
-        left_out = {row for _, study, row in LEFT_OUT if study == self.name}
-        return {row: runs for row, runs in self.found.items() if runs or row not in left_out}
+        is_sample = self.data_root is None
+        return {
+            row: runs
+            for row, runs in self.found.items()
+            if runs or not (is_sample and (self.dataset, self.name, row) in LEFT_OUT)
+        }
 
     @property
     def complete(self) -> bool:

@@ -201,6 +201,9 @@ def test_a_note_says_what_was_not_run_and_how_to_run_it(shown):
     assert "Not run: one; two. `-p rerun True` trains them." in shown[1][0]
     notebooks.origin_note("table3", {"SAFE": [], "R2Plus1D": []}, dataset="hardvs")
     assert "Left out: R2Plus1D (takes 2.1 times as long" in shown.pop()[0]
+    rows = dict.fromkeys(["prompt=A photo of a...", "prompt=The action in the picture is..."], [])
+    notebooks.origin_note("table6", rows, dataset="pokerevent")  # one reason, said once
+    assert f"Left out: {'; '.join(rows)} (time; the learned" in shown.pop()[0]
     notebooks.origin_note("table4", found, dataset="hardvs", data_root="/data")
     assert shown[2][0].startswith("**Real data** (hardvs).")
     assert "`-p rerun True` trains them." in shown[2][0]  # `make table4` trains the sample
@@ -238,6 +241,19 @@ def with_groups(seed, correct):
 
 FULL = [with_groups(seed, [1, 1, 1, 1]) for seed in range(3)]
 LESS = [with_groups(seed, [0, 1, 1, 0]) for seed in range(3)]
+
+
+def test_a_page_waits_for_no_row_that_a_sweep_leaves_out():
+    rows = studies.studies("pokerevent", "sample")["table2"]
+    runs = of_accuracies(50)
+
+    def page(data_root, **without):
+        found = {row: [] if row in without else runs for row in rows}
+        return notebooks.Opened("table2", "pokerevent", data_root, None, rows, found)
+
+    assert "MViT" in rows and page(None, MViT=[]).complete and "MViT" in page(None).asked
+    assert "MViT" not in page(None, MViT=[]).asked and not page(None, C3D=[]).complete
+    assert not page("/data", MViT=[]).complete  # there, all are run
 
 
 def test_a_study_is_opened_by_its_name(shown, monkeypatch):
