@@ -108,8 +108,9 @@ def _rows_beside(claim: pd.Series, table: pd.DataFrame, origin: str) -> Found:
     """The runs of all rows of a claim's table, each configuration once, to pool their spread."""
     inside = (table["where"] == claim["where"]) & (table.dataset == claim.dataset)
     rows = {}
-    for fields in table.fields[inside]:
-        if fields is not None:
+    for beside in (table.loc[name] for name in table.index[inside]):
+        if beside.fields is not None:
+            fields = paper.fields_of(beside, origin)
             name = json.dumps(fields, sort_keys=True)
             rows[name] = records(fields, dataset=claim.dataset, origin=origin)
     return rows

@@ -8,7 +8,7 @@ import pytest
 from conftest import ROOT
 from made_runs import made_run, of_accuracies
 
-from safe_companion import claims, effects, paper, released
+from safe_companion import claims, effects, paper, released, studies
 from safe_core import configure
 
 # ---------------------------------------------------------------- the tables of the paper
@@ -343,6 +343,7 @@ def test_another_method_is_judged_by_its_difference_to_safe(where):
 
 def test_another_method_has_the_rate_that_was_found_on_its_sample(monkeypatch):
     methods = paper.methods()
+    methods[["hardvs", "pokerevent"]] = ""
     methods.loc["TSM", "pokerevent"] = "0.003"
     methods.loc["C3D", "hardvs"] = "0.0003"
     monkeypatch.setattr(paper, "methods", lambda: methods)
@@ -356,6 +357,25 @@ def test_another_method_has_the_rate_that_was_found_on_its_sample(monkeypatch):
     claims.ledger()
     assert {"model": "tsm", "learning_rate": 0.003} in asked
     assert {"model": "c3d", "learning_rate": 0.0003} in asked
+
+
+@pytest.mark.parametrize("where", ["Table 2", "Table 3", "Table 4"])
+def test_ledger_and_page_say_the_same_of_a_row(where):
+    """Both pool the spread of the seeds over all rows of the table, other methods among them."""
+    dataset = "hardvs" if where == "Table 3" else "pokerevent"
+    rows = studies.studies(dataset, "sample")[where.lower().replace(" ", "")]
+    found = studies.study(rows, dataset=dataset, seeds=8)
+    page = claims.beside_paper(found, where)
+    of_table = CLAIMS[(CLAIMS["where"] == where) & (CLAIMS.metric == "top1")]
+    compared = 0
+    for name in of_table.index[of_table.fields.notna()]:
+        claim = CLAIMS.loc[name]
+        if claim.against and found.get(paper.row_of(claim)):
+            line, shown = claims.evidence(claim, CLAIMS), page.loc[paper.row_of(claim)]
+            assert line["verdict"] == shown.verdict
+            assert line["± difference"] == pytest.approx(shown["± difference"])
+            compared += 1
+    assert compared
 
 
 def test_every_other_method_says_what_is_run_or_what_it_would_take():
