@@ -256,7 +256,7 @@ def test_the_pages_say_how_many_seeds_a_sweep_has():
     assert max(counts) == studies.SWEPT["pokerevent"]["table4"] == 8 and 5 in counts
     assert studies.SEEDS == 3 and rows.FEWER_SEEDS == {"train_fraction": 5, "held_out": 2}
     for page, words in {
-        "limits": "Few seeds: eight at most in a whole sweep, five in many tables, and one where settings",
+        "limits": "Few seeds: eight at most in a whole sweep, five in many tables, and one where",
         "scaling": "`book/studies.csv`, eight for the main tables; on real data it is three",
         "records": "recordings get five at most, and those that hold out classes two",
     }.items():
