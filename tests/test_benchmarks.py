@@ -1,5 +1,6 @@
 """The benchmarks count what they say, and their results are put where they belong."""
 
+import re
 import runpy
 import sys
 from pathlib import Path
@@ -59,6 +60,14 @@ def test_a_part_of_the_results_is_replaced_and_the_rest_stays():
 def test_every_benchmark_names_its_command():
     files = {path.stem for path in (ROOT / "benchmarks").glob("*.py")}
     assert set(report.described()) == files - {"common", "report"}
+
+
+def test_the_readme_shows_lines_of_the_results():
+    shown = re.findall(
+        r"^\| .*?(?:step|bf16).* \|$", (ROOT / "README.md").read_text(), re.MULTILINE
+    )
+    part = report.RESULTS.read_text().partition("<!-- part gpu -->")[2].partition("<!-- end")[0]
+    assert len(shown) == 2 and all(f"\n{line}\n" in part for line in shown)
 
 
 def test_without_a_gpu_nothing_is_measured_on_one(monkeypatch, capsys):
