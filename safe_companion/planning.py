@@ -28,7 +28,8 @@ CARDS = {
     "rtx3090": 71,
     "v100": 125,
 }
-UTILISATION = 0.4  # of the peak, in training; an assumption until a run is recorded
+UTILISATION = 0.18  # of the peak: training steps in bfloat16 on MEASURED, `benchmarks/gpu.py`
+MEASURED = "h200"
 REAL = "/"  # where configurations of real data could lie; no recording is read
 
 
@@ -164,7 +165,7 @@ def plan(
     """Hours of every study of a data set on given cards, with all that is assumed.
 
     utilisation: share of the cards' peak that is used; None: as recorded runs on such a card had
-    it, or 0.4. ValueError if something is no card, or no number of cards, or no share.
+    it, or UTILISATION. ValueError if something is no card, or no number of cards, or no share.
     """
     top = peak(gpu)
     if min(gpus, seeds) < 1 or not 0 < (0.5 if utilisation is None else utilisation) <= 1:
@@ -174,11 +175,15 @@ def plan(
     speed = sum(found) / len(found) if found else top * (utilisation or UTILISATION)
     clip = count(base)
     train, val, test = paper.recordings(base)
-    used = (
-        f"{speed:.0f} TFLOP/s a card, measured in {len(found)} recorded runs"
-        if found
-        else f"{speed / top:.0%} of it: {speed:.0f} TFLOP/s a card (assumed, not measured)"
-    )
+    used = f"{speed / top:.0%} of it: {speed:.0f} TFLOP/s a card"
+    if found:
+        used = f"{speed:.0f} TFLOP/s a card, measured in {len(found)} recorded runs"
+    elif utilisation is not None:
+        used += " (assumed, not measured)"
+    elif gpu == MEASURED:
+        used += " (measured in training steps; assumed for testing)"
+    else:
+        used += f" (measured in steps on an {MEASURED}; assumed for this card)"
     assumed = {
         "peak": f"{top:g} TFLOP/s a card, dense, half precision (of its data sheet, or as given)",
         "used": used,

@@ -1,5 +1,7 @@
 """The benchmarks count what they say, and their results are put where they belong."""
 
+import re
+import runpy
 import sys
 from pathlib import Path
 
@@ -10,7 +12,6 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.append(str(ROOT / "benchmarks"))
 
 import common  # noqa: E402
-import gpu  # noqa: E402
 import kernels  # noqa: E402
 import memory  # noqa: E402
 import report  # noqa: E402
@@ -61,9 +62,42 @@ def test_every_benchmark_names_its_command():
     assert set(report.described()) == files - {"common", "report"}
 
 
+def test_the_readme_shows_lines_of_the_results():
+    shown = re.findall(
+        r"^\| .*?(?:step|bf16).* \|$", (ROOT / "README.md").read_text(), re.MULTILINE
+    )
+    part = report.RESULTS.read_text().partition("<!-- part gpu -->")[2].partition("<!-- end")[0]
+    assert len(shown) == 2 and all(f"\n{line}\n" in part for line in shown)
+
+
 def test_without_a_gpu_nothing_is_measured_on_one(monkeypatch, capsys):
-    if torch.cuda.is_available():
-        pytest.skip("there is a GPU")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr(sys, "argv", ["gpu.py"])
-    gpu.main()
+    with pytest.raises(SystemExit) as ended:
+        runpy.run_path(str(ROOT / "benchmarks" / "gpu.py"), run_name="__main__")
+    assert ended.value.code == common.NOTHING
     assert "no GPU: nothing is measured" in capsys.readouterr().out
+
+
+def test_a_part_stays_where_nothing_can_be_measured_and_where_a_benchmark_fails(
+    monkeypatch, capsys, tmp_path
+):
+    """Only the latter makes the report fail."""
+    start, end = report.ALL
+    monkeypatch.setattr(report, "HERE", tmp_path)
+    monkeypatch.setattr(report, "RESULTS", tmp_path / "RESULTS.md")
+    names = {f"ends_{status}": status for status in (0, 1, common.NOTHING)}
+    for name, status in names.items():
+        about = f'"""How? `python benchmarks/{name}.py`."""\n'
+        (tmp_path / f"{name}.py").write_text(f"{about}print('|new|')\nraise SystemExit({status})")
+    old = dict.fromkeys(names, "old\n")
+    report.RESULTS.write_text(report.replaced(f"{start}\n\n{end}\n", old))
+    monkeypatch.setattr(sys, "argv", ["report.py", "ends_0", f"ends_{common.NOTHING}"])
+    assert not report.main()
+    monkeypatch.setattr(sys, "argv", ["report.py"])
+    assert report.main()
+    said = capsys.readouterr().out
+    assert "failed: ends_1\n" in said and f"ends_{common.NOTHING}: its part" in said
+    text = report.RESULTS.read_text()
+    assert text.count("old") == 2 and text.count("|new|") == 1
+    assert text.index("|new|") < text.index("old")

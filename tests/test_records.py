@@ -8,6 +8,7 @@ import sys
 
 import numpy as np
 import open_clip
+import pandas as pd
 import pytest
 from conftest import ROOT
 
@@ -55,6 +56,44 @@ def test_every_run_of_the_sweep_has_a_record(dataset):
         for study, runs in studies.runs_of_a_sweep(dataset, None).items()
     }
     assert not sum(missing.values()), missing
+
+
+# ---------------------------------------------------------------- on which machine
+
+
+def machine_pairs():
+    """book/machines.csv: run, seed, and top-1 of it on a CPU and on a GPU."""
+    return pd.read_csv(ROOT / "book" / "machines.csv", dtype={"cpu": str, "gpu": str})
+
+
+def test_runs_made_on_two_machines_agree_with_the_records():
+    """The column of the machine that the committed record names; the other was made beside."""
+    pairs = machine_pairs()
+    assert len(pairs) == 35 and not pairs.duplicated(["run", "seed"]).any()
+    for pair in pairs.itertuples():
+        record = json.loads((RESULTS / pair.run / f"seed{pair.seed}" / "record.json").read_text())
+        kept = pair.gpu if record["hardware"]["gpu"] else pair.cpu
+        assert kept == f"{record['test']['top1']:.2f}", pair
+
+
+def test_the_book_reads_the_pairs_of_machines_as_they_are():
+    """What the page says in words beside the table that it builds from them."""
+    page = " ".join((ROOT / "book" / "records.md").read_text().split())
+    pairs = machine_pairs().astype({"cpu": float, "gpu": float})
+    gain = pairs.gpu - pairs.cpu
+    mean, half = effects.mean_and_interval(gain)
+    assert abs(mean) < half and "no effect of the machine is seen" in page
+    seeds = pairs.groupby("run").filter(lambda row: len(row) > 1).groupby("run")
+    of_two = np.sqrt(seeds[["cpu", "gpu"]].var().mean().sum())
+    assert gain.std() < of_two and "differs by no more than two seeds do" in page
+    hardvs, alone = pairs.run.str.contains("/hardvs/"), pairs.run.str.contains("modality=")
+    groups = [gain[(hardvs == first) & (alone == second)] for first in (1, 0) for second in (0, 1)]
+    found = [effects.mean_and_interval(some) for some in groups]
+    excluded = [abs(mean) > half for mean, half in found]
+    assert excluded == [True, False, False, False] and "One of the four groups" in page
+    assert found[0][0] < 0 < found[1][0] and "one camera the difference has the other sign" in page
+    far_end = found[0][1] - found[0][0]
+    assert f"a difference of up to {far_end:.1f} points between rows of HARDVS" in page
 
 
 # ---------------------------------------------------------------- the ledger

@@ -8,6 +8,7 @@ Directives:
     {ledger}, {records}, {status}          the tables of the pages of the same names
     {found}                                what was found, in a few sentences
     {seeds}, {left-out}                    of a sweep: seeds of each study; rows that it leaves out
+    {machines}                             what runs on two kinds of machines differ by
     {ledger-summary}                       how many claims have which verdict
 Also a box under the title of every notebook: its data, parameters, runs, time, and the command that
 remakes it; terms that the glossary explains (companion_glossary), a search that finds abbreviations
@@ -31,6 +32,7 @@ from companion_tables import (
     Ledger,
     LedgerSummary,
     LeftOut,
+    Machines,
     Records,
     Seeds,
     Status,
@@ -254,6 +256,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.add_directive("ledger-summary", LedgerSummary)
     app.add_directive("records", Records)
     app.add_directive("found", FoundHere)
+    app.add_directive("machines", Machines)
     app.add_directive("seeds", Seeds)
     app.add_directive("left-out", LeftOut)
     app.add_directive("status", Status)

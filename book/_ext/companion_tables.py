@@ -1,4 +1,4 @@
-"""Which tables does the book build? Ledger, runs, seeds, rows left out, status."""
+"""Which tables does the book build? Ledger, runs, machines, seeds, rows left out, status."""
 
 import functools
 import shlex
@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import companion_nodes as made
+import numpy as np
 import pandas as pd
 from companion_nodes import code, joined, link, text
 from companion_notebooks import load_notebook, shown_notebooks, state_of
@@ -299,9 +300,22 @@ def facts_of(runs: list[dict]) -> dict[str, list[made.Part]]:
     counted = f"{data['train']} training, {data['val']} validation and {data['test']} test"
     fingerprint = code(data["fingerprint"][:12])
     lines["data"] = [f"{folder}{counted} recordings, fingerprint ", fingerprint]
-    last = runs[-1]
-    lines["machine"] = [made.machine(last["hardware"], last["versions"])]
+    lines["machine"] = machines_of(runs)
     return lines
+
+
+def machines_of(runs: list[dict]) -> list[made.Part]:
+    """The machine of all, or each with the seeds that ran on it."""
+    seeds: dict[str, list[str]] = {}
+    for run in runs:
+        name = made.machine(run["hardware"], run["versions"])
+        seeds.setdefault(name, []).append(str(run["config"]["seed"]))
+    if len(seeds) == 1:
+        return list(seeds)
+    return [
+        made.paragraph(f"{name} (seed{'s' if len(these) > 1 else ''} {', '.join(these)})")
+        for name, these in seeds.items()
+    ]
 
 
 def cells_of(run: dict) -> list[Any]:
@@ -358,6 +372,53 @@ class LeftOut(Overview):
             for (study, dataset, why), names in sorted(groups.items())
         ]
         return [made.table(["study", "sample of", "rows", "why"], rows, "left-out")]
+
+
+class Machines(Overview):
+    """{machines}: what runs that were made on both kinds of machines differ by."""
+
+    def content_nodes(self) -> list[nodes.Node]:
+        file = ROOT / "book" / "machines.csv"
+        self.env.note_dependency(str(file))
+        pairs = pd.read_csv(file)
+        gain = pairs.gpu - pairs.cpu
+        parts = pairs.run.str.split("/", expand=True)
+        cameras = np.where(parts[2].str.contains("modality="), "one camera", "both cameras")
+        groups = {"all": gain}
+        for (dataset, seen), some in gain.groupby([parts[1], cameras]):
+            groups[f"{TITLES[dataset]}, {seen}"] = some
+        rows: list[made.Row] = []
+        for name, some in groups.items():
+            mean, half = mean_and_interval(some.to_numpy())
+            words = f"{wording.signed(mean, 2)} ± {half:.2f}"
+            lower = f"{(some < 0).sum()} of {len(some)}"
+            rows.append((None, [name, lower, words, f"{some.std():.2f}"]))
+        header = ["runs", "lower on the GPU", "GPU less CPU, points", "standard deviation"]
+        return [
+            made.paragraph(
+                f"{len(pairs)} runs of the samples were made on both (",
+                made.download(file, code("book/machines.csv")),
+                "): the difference of their top-1 accuracies, its mean with a 95 % interval, and "
+                "its standard deviation.",
+            ),
+            made.table(header, rows, "machines"),
+            made.paragraph(in_seeds(pairs)),
+        ]
+
+
+def in_seeds(pairs: pd.DataFrame) -> str:
+    """How far the seeds of a row lie apart on either machine, in a sentence."""
+    both = pairs.groupby("run").filter(lambda row: len(row) > 1).groupby("run")
+    said = []
+    for name in ("cpu", "gpu"):
+        deviation = np.sqrt(both[name].var().mean())  # of as many seeds in every row
+        said.append(f"{deviation:.2f} points on the {name.upper()}")
+    apart = np.sqrt(both[["cpu", "gpu"]].var().mean().sum())
+    return (
+        f"The seeds of a row have a standard deviation of {said[0]} and of {said[1]} "
+        f"({both.ngroups} of these rows, {both.size().max()} seeds each); so the difference of two "
+        f"seeds has one of {apart:.2f} points."
+    )
 
 
 class Status(Overview):
