@@ -366,6 +366,26 @@ def test_search_finds_an_abbreviation_and_not_its_letters_inside_words(phone, wo
     assert others == []
 
 
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("page", ["play", "intro"])
+@pytest.mark.parametrize("way", ["file", "http"])
+def test_models_can_be_played_with_in_the_book(browser, way, page, scheme):
+    """From a disk and from a server; nothing in the theme cuts it off or makes it faint."""
+    import test_play_page as playing  # which has more of this, without the theme
+
+    chrome, address = browser
+    base = {"file": f"{HTML.as_uri()}/", "http": address}[way]
+    window = chrome.new_context(viewport=PHONE, color_scheme=scheme).new_page()
+    window.set_default_timeout(120_000)
+    window.goto(f"{base}book/{page}.html")
+    window.locator("div.play").scroll_into_view_if_needed()
+    shown = playing.ready(window)
+    assert set(shown["logProbs"]) >= {"safe", "rgb", "event", "surer", "mean"}
+    found = window.evaluate(playing.MEASURE)
+    assert {key: found[key] for key in ("faint", "small")} == {"faint": [], "small": []}
+    window.context.close()
+
+
 def test_search_finds_cross_attention(phone):
     phone.trouble.clear()
     phone.window.goto(f"{phone.address}search.html?q=cross-attention", wait_until="load")
