@@ -219,7 +219,8 @@ HIDDEN = """(found) => {
   const hidden = [];
   for (const table of document.querySelectorAll('.bd-article table')) {
     const rows = [...table.querySelectorAll('tbody tr')].filter(row => row.offsetParent);
-    const heads = [...(table.tHead?.rows[0]?.cells ?? [])].map(cell => cell.textContent.trim());
+    const first = [...(table.tHead?.rows[0]?.cells ?? [])];
+    const heads = first.flatMap(cell => Array(cell.colSpan).fill(cell.textContent.trim()));
     for (const row of rows) for (const [i, head] of heads.entries()) {
       const cell = row.cells[i - heads.length + row.cells.length];  // a head may span rows
       if (!found.includes(head) || !cell?.textContent.trim()) continue;
@@ -360,7 +361,7 @@ def test_search_finds_an_abbreviation_and_not_its_letters_inside_words(phone, wo
     phone.window.wait_for_function(f"{summary}.includes('found')")  # all entries are there
     links = phone.window.query_selector_all("#search-results li a")
     found = [link.get_attribute("href") for link in links]
-    assert any(page in link for link in found) and "glossary" in " ".join(found[:3])
+    assert any(page in link for link in found) and any("glossary" in link for link in found)
     others = [
         link for link in found if "#safe_" in link and word.lower() not in link.split("#safe")[1]
     ]
