@@ -94,10 +94,10 @@ def picture_in_words(table: pd.DataFrame) -> str:
 def caption(table: pd.DataFrame) -> str:
     """What stands below the picture."""
     return (
-        f"Top-1 accuracy on the test recordings: the mean of {headline_plots.seeds(table)}, and "
-        "its 95 % interval. *First two averaged*: the mean of the log-probabilities of an RGB and "
-        "an event model, without any training. Differences in the sentences above are paired, and "
-        "their intervals also cover the choice of test recordings."
+        f"Pale marks and numbers: mean top-1 accuracy of {headline_plots.seeds(table)} on the test "
+        "recordings; strong marks: its 95 % interval. *First two averaged*: the mean of the "
+        "log-probabilities of an RGB and an event model, without any training. Differences in the "
+        "sentences above are paired, and their intervals also cover the choice of test recordings."
     )
 
 

@@ -11,6 +11,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
+from matplotlib.ticker import MultipleLocator
 
 from safe_companion import plots, wording
 from safe_companion.datasets import TITLES
@@ -44,15 +45,15 @@ def accuracies(table: pd.DataFrame) -> Figure:
     """
     plots.style()
     samples = list(table.index.unique("sample"))
-    size = (4.7, 1.75 * len(samples) + 0.5)
+    size = (4.7, 1.6 * len(samples) + 0.45)
     fig, axes = plt.subplots(len(samples), 1, figsize=size, sharex=True, squeeze=False)
     for ax, sample in zip(axes[:, 0], samples, strict=True):
         of_sample = table.loc[sample]
         names = [look for look in LOOKS if look[0] in of_sample.index]
         for y, (name, colour, marker) in enumerate(names):
             top1, half = of_sample.loc[name, ["top1", "half"]]
-            ax.plot(top1, y, marker, color=colour, ms=8)
-            ax.errorbar(top1, y, xerr=half, fmt="none", color=INK, lw=1.2, capsize=6, zorder=3)
+            ax.plot(top1, y, marker, color=colour, ms=11, alpha=0.35, mew=0)
+            ax.plot([top1 - half, top1 + half], [y, y], color=colour, lw=8, solid_capstyle="butt")
             said = {"transform": ax.get_yaxis_transform(), "va": "center", "color": INK}
             ax.text(1.03, y, number(top1, half), **said)
         ax.set_yticks(range(len(names)), [name for name, *_ in names], color=INK)
@@ -61,10 +62,11 @@ def accuracies(table: pd.DataFrame) -> Figure:
         ax.tick_params(axis="x", colors=SOFT)
     reach = table.half.fillna(0)
     low, high = (table.top1 - reach).min() - 1, (table.top1 + reach).max() + 1
-    axes[-1, 0].set_xlim(10 * np.floor(low / 10), 10 * np.ceil(high / 10))
+    axes[-1, 0].set_xlim(5 * np.floor(low / 5), 5 * np.ceil(high / 5))
+    axes[-1, 0].xaxis.set_major_locator(MultipleLocator(10))
     below = f"top-1 accuracy [%], 95 % interval over {seeds(table)}"
-    fig.supxlabel(below, color=SOFT, fontsize="medium")
-    fig.tight_layout()
+    axes[-1, 0].set_xlabel(below, color=SOFT, fontsize=11)
+    fig.tight_layout(h_pad=0.8)
     return fig
 
 

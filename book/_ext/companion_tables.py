@@ -324,6 +324,9 @@ def cells_of(run: dict) -> list[Any]:
     ]
 
 
+PLUS_MINUS = "\N{NO-BREAK SPACE}±\N{NO-BREAK SPACE}"
+
+
 class FoundHere(Overview):
     """{found}: what was found, in a few sentences and a picture, from the records."""
 
@@ -334,8 +337,12 @@ class FoundHere(Overview):
         if len(table):
             place = f"/{headline.PICTURE.relative_to(ROOT).as_posix()}"
             says = headline.picture_in_words(table)
-            lines += ["", f"```{{figure}} {place}", f":alt: {says}", ":width: 480px"]
-            lines += [":align: left", "", headline.caption(table), "```"]
+            lines += ["", f"```{{image}} {place}", f":alt: {says}", ":width: 480px", "```"]
+            lines += ["", "{.found-caption}", headline.caption(table)]
+        # a number stays in one line with what belongs to it
+        lines = [
+            line.replace(" %", "\N{NO-BREAK SPACE}%").replace(" ± ", PLUS_MINUS) for line in lines
+        ]
         self.state.nested_parse(StringList(lines, source="records"), 0, container)
         return [container]
 
