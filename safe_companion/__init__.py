@@ -6,10 +6,10 @@ Each module answers one question, which its first line asks. Imports point down 
     commands, model_commands      what they do: with runs and data; with models and recordings
     playing                       models and recordings for the book's reader to play with
     notebooks, execution          what notebooks show; how they are executed
+    headline, headline_plots      what was found, in a few sentences; the picture beside them
     study_plots, recording_plots  pictures of studies; of one recording and its answers
     robustness_plots, findings    pictures of what a model can be relied on; findings in a sentence
     plots                         pictures of clips and runs
-    headline                      what was found, in a few sentences
     recipe                        how long and how fast the samples are trained
     claims, rivals, power         verdicts on the paper's numbers; without fusion; what is seen
     planning, real_studies        how long tables take; studies on real recordings to be fetched

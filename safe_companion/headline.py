@@ -1,7 +1,8 @@
-"""What did this project find? The sentences that README and first page open with, from the records.
+"""What did this project find? Sentences and a picture that README and first page open with.
 
-Each looks at its numbers before it says which way they point; one whose records are missing is left
-out. `python -m safe_companion.headline README.md` brings the README up to date; a test compares it.
+Both come from the records. Each sentence looks at its numbers before it says which way they point;
+one whose records are missing is left out. `python -m safe_companion.headline README.md` brings the
+README and the picture up to date; tests compare them.
 """
 
 import re
@@ -10,12 +11,14 @@ from collections import Counter
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
-from safe_companion import claims, effects, recipe, rivals, studies, wording
+from safe_companion import ROOT, claims, effects, headline_plots, recipe, rivals, studies, wording
 from safe_companion.datasets import TITLES
 from safe_companion.studies import Found
 
 BEGIN, END = "<!-- found -->", "<!-- /found -->"
+PICTURE = ROOT / "book" / "_static" / "found.svg"
 SAMPLES = ("hardvs", "pokerevent")
 BOTH, RGB, EVENTS = (f"{name}, with text" for name in ("RGB and events", "RGB", "events"))
 SEEDS = 100  # all that there are
@@ -35,18 +38,68 @@ def sentences() -> list[str]:
 
 
 def written_into(text: str) -> str:
-    """A text with the sentences of today between BEGIN and END, as a list."""
+    """A text with the sentences and the picture of today between BEGIN and END."""
     lines = "".join(f"- {sentence}\n" for sentence in sentences())
+    table = beside_rivals()
+    if len(table):
+        place = PICTURE.relative_to(ROOT).as_posix()
+        lines += f"\n![{picture_in_words(table)}]({place})\n\n{caption(table)}\n"
     pattern = f"{re.escape(BEGIN)}\n.*?{re.escape(END)}"
     return re.sub(pattern, lambda _: f"{BEGIN}\n{lines}{END}", text, flags=re.DOTALL)
 
 
 def write(file: Path) -> None:
-    """Brings the sentences of a file up to date. ValueError if it has no place for them."""
+    """Brings sentences and picture of a file up to date. ValueError if it has no place for them."""
     text = file.read_text()
     if BEGIN not in text or END not in text:
         raise ValueError(f"{file}: found no {BEGIN} with its {END}; expected both")
     file.write_text(written_into(text))
+
+
+def draw() -> None:
+    """Writes the picture of today to PICTURE; takes it away if there are no records of it."""
+    table = beside_rivals()
+    if len(table):
+        PICTURE.write_text(headline_plots.svg(table, picture_in_words(table)), encoding="utf-8")
+    else:
+        PICTURE.unlink(missing_ok=True)
+
+
+# ------------------------------------------------------------------------------- the picture
+def beside_rivals() -> pd.DataFrame:
+    """One line per (sample, row of the picture): top-1 with its interval over seeds, and seeds."""
+    lines = []
+    for sample, rows in _modalities().items():
+        late = rivals.rivals(rows[RGB], rows[EVENTS])[recipe.LATE]
+        shown = (rows[RGB], rows[EVENTS], rows[BOTH], late)
+        for row, runs in zip(headline_plots.ROWS, shown, strict=True):
+            if runs:
+                top1, half = effects.mean_and_interval([run["test"]["top1"] for run in runs])
+                lines.append((sample, row, top1, half, len(runs)))
+    table = pd.DataFrame(lines, columns=["sample", "row", "top1", "half", "seeds"])
+    return table.set_index(["sample", "row"])
+
+
+def picture_in_words(table: pd.DataFrame) -> str:
+    """What the picture shows, with its numbers, for those who do not see it."""
+    said = [f"Top-1 accuracy with its 95 % interval over {headline_plots.seeds(table)}."]
+    for sample in table.index.unique("sample"):
+        numbers = [
+            f"{row} {headline_plots.number(line.top1, line.half)} %"
+            for row, line in table.loc[sample].iterrows()
+        ]
+        said.append(f"Sample of {TITLES[sample]}: {', '.join(numbers)}.")
+    return " ".join(said)
+
+
+def caption(table: pd.DataFrame) -> str:
+    """What stands below the picture."""
+    return (
+        f"Pale marks and numbers: mean top-1 accuracy of {headline_plots.seeds(table)} on the test "
+        "recordings; strong marks: its 95 % interval. *First two averaged*: the mean of the "
+        "log-probabilities of an RGB and an event model, without any training. Differences in the "
+        "sentences above are paired, and their intervals also cover the choice of test recordings."
+    )
 
 
 # ------------------------------------------------------------------------------- sentences
@@ -203,3 +256,4 @@ def what_is_open() -> str:
 if __name__ == "__main__":
     for name in sys.argv[1:]:
         write(Path(name))
+    draw()

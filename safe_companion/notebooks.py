@@ -323,7 +323,7 @@ def show(
         not_run = table.index[table.verdict.str.startswith("not run")]
         not_of_paper = [name for name in table if name not in paper]
         styler.set_properties(subset=(not_run, not_of_paper), color=QUIET)
-    return HTML(styler.to_html())
+    return HTML(styler.to_html(sparse_index=False))  # a row alone, as on a phone, says what it is
 
 
 def _escaped(name: object) -> object:

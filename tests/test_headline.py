@@ -1,10 +1,16 @@
-"""The sentences of README and first page: they follow the records, whichever way these point."""
+"""What README and first page open with: it follows the records, whichever way these point."""
 
+import re
+from html import unescape
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
 import pytest
 from conftest import ROOT
 from made_runs import made_run
 
-from safe_companion import headline
+from safe_companion import headline, headline_plots, recipe
 
 
 def test_the_readme_says_what_the_records_say_today():
@@ -43,6 +49,8 @@ def test_what_has_no_records_is_not_said(monkeypatch):
     found |= {"all components": [], "SAFE": [], "C3D": []}
     monkeypatch.setattr(headline, "_study", lambda name, dataset: found)
     assert headline.sentences() == [headline.what_is_open()]
+    assert headline.beside_rivals().empty
+    assert "![" not in headline.written_into(f"{headline.BEGIN}\n{headline.END}")
 
 
 def test_the_words_are_told_apart_only_where_they_can_be(monkeypatch):
@@ -76,3 +84,75 @@ def test_the_best_other_method_decides(monkeypatch, shares, verdict):
     assert said.startswith(f"**{verdict}")
     best = "TSM" if shares[1] > shares[0] else "C3D"
     assert f"{best} on HARDVS" in said
+
+
+# ------------------------------------------------------------------------------- the picture
+def said_in(svg):
+    """(what the picture says in words, its letters, text by text)."""
+    (description,) = re.findall("<dc:description>(.*?)</dc:description>", svg, re.DOTALL)
+    return unescape(description), [unescape(found) for found in re.findall("<!-- (.*?) -->", svg)]
+
+
+def test_the_picture_shows_what_the_records_say_today():
+    svg = headline.PICTURE.read_text(encoding="utf-8")
+    table = headline.beside_rivals()
+    words, letters = said_in(svg)
+    assert words == headline.picture_in_words(table), "python -m safe_companion.headline README.md"
+    numbers = [text for text in letters if "±" in text]
+    drawn = [headline_plots.number(top1, half) for top1, half in table[["top1", "half"]].values]
+    assert numbers == drawn
+    assert len(svg.encode()) < 150_000 and "<image" not in svg
+
+
+MADE = pd.DataFrame(
+    {"top1": [50.0, 60.0, 71.5, 80.25], "half": [1.0, 2.0, np.nan, 0.5], "seeds": [3, 3, 1, 3]},
+    index=pd.MultiIndex.from_product([["hardvs"], headline_plots.ROWS], names=["sample", "row"]),
+)
+
+
+def test_the_dots_stand_where_the_numbers_say_and_the_axis_holds_every_interval():
+    fig = headline_plots.accuracies(MADE)
+    (ax,) = fig.axes
+    names = [label.get_text() for label in ax.get_yticklabels()]
+    dots = [line for line in ax.lines if line.get_marker() in ("o", "s", "D")]
+    shown = {names[dot.get_ydata()[0]]: dot.get_xdata()[0] for dot in dots}
+    assert shown == MADE.loc["hardvs"].top1.to_dict()
+    numbers = ["50.0 ± 1.0", "60.0 ± 2.0", "71.5", "80.2 ± 0.5"]
+    assert [text.get_text() for text in ax.texts] == numbers
+    bars = [line.get_xdata() for line in ax.lines if len(line.get_xdata()) == 2]
+    assert [tuple(bar) for bar in bars if np.isfinite(bar).all()] == [
+        (49, 51),
+        (58, 62),
+        (79.75, 80.75),
+    ]
+    assert ax.get_xlim() == (45, 85)
+    assert "over 1 to 3 seeds" in ax.get_xlabel()
+    plt.close(fig)
+
+
+def test_the_picture_is_one_file_for_the_same_records_and_none_without(tmp_path, monkeypatch):
+    file = tmp_path / "found.svg"
+    monkeypatch.setattr(headline, "PICTURE", file)
+    monkeypatch.setattr(headline, "beside_rivals", lambda: MADE)
+    headline.draw()
+    svg = file.read_text(encoding="utf-8")
+    assert said_in(svg)[0].endswith(
+        "Sample of HARDVS: RGB alone 50.0 ± 1.0 %, events alone 60.0 ± 2.0 %, SAFE 71.5 %, "
+        "first two averaged 80.2 ± 0.5 %."
+    )
+    headline.draw()
+    assert file.read_text(encoding="utf-8") == svg
+    monkeypatch.setattr(headline, "beside_rivals", lambda: MADE[:0])
+    headline.draw()
+    assert not file.exists()
+
+
+def test_the_rows_of_the_picture_are_one_camera_each_safe_and_their_average(monkeypatch):
+    found = study_of(90, 60, 50)
+    rgb, events = (found("", "")[name] for name in (headline.RGB, headline.EVENTS))
+    late = {(id(rgb), id(events)): {recipe.LATE: runs(95)}}
+    monkeypatch.setattr(headline, "_study", found)
+    monkeypatch.setattr(headline.rivals, "rivals", lambda a, b: late[id(a), id(b)])
+    table = headline.beside_rivals().loc["hardvs"]
+    assert table.top1.to_dict() == dict(zip(headline_plots.ROWS, (60, 50, 90, 95), strict=True))
+    assert set(table.half) == {0} and set(table.seeds) == {3}

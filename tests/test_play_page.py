@@ -281,7 +281,7 @@ MEASURE = """() => {
   };
   const ground = luminance(parse(getComputedStyle(document.body).backgroundColor));
   const faint = [];
-  for (const node of document.querySelectorAll('main *')) {
+  for (const node of document.querySelectorAll(':is(.play, .pixel) *')) {
     const own = [...node.childNodes].some(child => child.nodeType === 3 && child.data.trim());
     if (!own || node.closest('option, svg')) continue;
     const text = luminance(parse(getComputedStyle(node).color));

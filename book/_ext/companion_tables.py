@@ -338,12 +338,25 @@ def cells_of(run: dict) -> list[Any]:
     ]
 
 
+PLUS_MINUS = "\N{NO-BREAK SPACE}±\N{NO-BREAK SPACE}"
+
+
 class FoundHere(Overview):
-    """{found}: what was found, in a few sentences, from the records."""
+    """{found}: what was found, in a few sentences and a picture, from the records."""
 
     def content_nodes(self) -> list[nodes.Node]:
         container = nodes.container(classes=["found"])
         lines = [f"- {sentence}" for sentence in headline.sentences()]
+        table = headline.beside_rivals()
+        if len(table):
+            place = f"/{headline.PICTURE.relative_to(ROOT).as_posix()}"
+            says = headline.picture_in_words(table)
+            lines += ["", f"```{{image}} {place}", f":alt: {says}", ":width: 480px", "```"]
+            lines += ["", "{.found-caption}", headline.caption(table)]
+        # a number stays in one line with what belongs to it
+        lines = [
+            line.replace(" %", "\N{NO-BREAK SPACE}%").replace(" ± ", PLUS_MINUS) for line in lines
+        ]
         self.state.nested_parse(StringList(lines, source="records"), 0, container)
         return [container]
 

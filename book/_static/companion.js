@@ -64,11 +64,11 @@
 
   function prepare(table) {
     const heads = [...(table.tHead?.rows ?? [])];
-    const cells = [...table.querySelectorAll("th, td")];
-    if (!heads.length || !table.tBodies.length || cells.some((cell) => cell.colSpan > 1 || cell.rowSpan > 1)) return false;
-    // pandas gives the index its name in a second line of heads
-    const ofColumn = (i) => heads.map((row) => row.cells[i]?.textContent.trim()).filter(Boolean).join(" ");
-    const names = [...heads[0].cells].map((_, i) => ofColumn(i));
+    const cells = [...table.querySelectorAll("tbody :is(th, td)")];
+    if (!heads.length || !cells.length || cells.some((cell) => cell.colSpan > 1 || cell.rowSpan > 1)) return false;
+    // Heads have several lines where columns have groups, and pandas gives the index its name in one of its own.
+    const lines = heads.map((row) => [...row.cells].flatMap((cell) => Array(cell.colSpan).fill(cell.textContent.trim())));
+    const names = lines[0].map((_, i) => lines.map((line) => line[i]).filter(Boolean).join(" "));
     for (const row of [...table.tBodies].flatMap((body) => [...body.rows])) {
       row.setAttribute("role", "row");
       [...row.cells].forEach((cell, i) => {
