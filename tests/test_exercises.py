@@ -165,9 +165,9 @@ def test_the_page_names_the_rows_and_the_claim_that_rest_on_its_run():
     seeds = studies.SWEPT["hardvs"]["fig4"]
     factor = stats.t.ppf(0.975, seeds - 1) * (1 + 1 / seeds) ** 0.5
     assert (
-        seeds == 5
-        and "has five seeds" in text
-        and "--seed 5" in text
+        seeds == 8
+        and "has eight seeds" in text
+        and "--seed 8" in text
         and f"{factor:.1f} times" in text
     )
     assert "450 steps" in text and safe_core.PRESETS["sample"]["steps"] == 450

@@ -150,10 +150,10 @@ def test_the_ledgers_numbers_are_those_of_the_records():
 @pytest.mark.parametrize(
     ("name", "count", "settings", "commands"),
     [
-        ("table4", 40, (), ("--no-use-cross-attention", "SAFE_SHARE_GPUS=1", "--workers 0")),
+        ("table4", 64, (), ("--no-use-cross-attention", "SAFE_SHARE_GPUS=1", "--workers 0")),
         (
             "paper_vs_code",
-            5 * 3 + 2 * 3,
+            5 * 5 + 2 * 5,
             ("--config", "workers=3", "processes=2"),
             ("draws", "--workers 3", "--standalone --nproc-per-node 2 -m safe_companion train"),
         ),
