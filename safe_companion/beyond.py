@@ -248,18 +248,3 @@ def finding_of_unseen(found: Found, classes: int) -> str:
         f"{least.idxmax()} is best, {least.max():.1f} %; the paper's head has "
         f"{least.iloc[0]:.1f} %."
     )
-
-
-def finding_of_pretraining(found: Found) -> str:
-    """The first sentence of the page."""
-    if missing := not_run("pretraining", found):
-        return missing
-    parts = []
-    for recordings in (FEW[0], FEW[-1]):
-        of_tower = {
-            tower: mean_accuracy(found[f"{tower}, RGB and events, {recordings} a class"])
-            for tower in TOWERS
-        }
-        words = ", ".join(f"{tower} {value:.1f} %" for tower, value in of_tower.items())
-        parts.append(f"with {recordings} recordings a class {words}")
-    return f"**By tower, RGB and events:** {'; '.join(parts)}."

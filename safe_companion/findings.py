@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import pandas as pd
 
-from safe_companion import wording
+from safe_companion import beyond, effects, wording
 from safe_companion.robustness import CLEAN
 
 NOT_RUN = "**Not run**: no record says anything yet."
@@ -39,6 +39,30 @@ def of_rows(table: pd.DataFrame, *, dataset: str, origin: str) -> str:
         f"**Beside {table.index[0]} ({first['top-1 [%]']:.1f} %): {'; '.join(said)}.** "
         f"({origin} of {dataset}, top-1)" + (f" Not run: {', '.join(missing)}." if missing else "")
     )
+
+
+def of_pretraining(found: Mapping[str, list[dict]]) -> str:
+    """Whether towers that have seen events do better than CLIP, of `beyond.pretraining`'s rows."""
+    if missing := beyond.not_run("pretraining", dict(found)):
+        return missing
+    parts, effect = [], []
+    for recordings in (beyond.FEW[0], beyond.FEW[-1]):
+        rows = {row: runs for row, runs in found.items() if row.endswith(f" {recordings} a class")}
+        for name in ("events", "RGB and events"):
+            said = []
+            for tower in list(beyond.TOWERS)[1:]:
+                after, before = (
+                    rows[f"{of}, {name}, {recordings} a class"] for of in (tower, "CLIP")
+                )
+                gain = effects.difference(after, before, table=rows)
+                effect.append(gain.effect)
+                said.append(f"after {tower.removeprefix('CLIP, then ')} {gain.sentence}")
+            parts.append(f"- {name}, {recordings} a class: {'; '.join(said)}")
+    better, worse = effect.count("better"), effect.count("worse")
+    verdict = f"better than one that has seen no event in {better} of {len(effect)} comparisons"
+    if worse:
+        verdict += f", worse in {worse}"
+    return "\n".join([f"**A CLIP that went on learning from them is {verdict}**:", "", *parts])
 
 
 def of_robustness(tables: Mapping[str, pd.DataFrame], *, dataset: str, origin: str) -> str:

@@ -169,7 +169,7 @@ def other_methods() -> str:
         compared = table[table.pairs > 1]
         if compared.empty:
             continue
-        best = compared.difference.idxmax()
+        best = str(compared.difference.idxmax())
         line = compared.loc[best]
         effect.append(line.effect)
         said = wording.compared(line.difference, line["± difference"], line.pairs, line.effect)
