@@ -48,6 +48,7 @@ def test_what_has_no_records_is_not_said(monkeypatch):
     found |= {"no text, all": [], "random vectors, all": [], "text, all": []}
     found |= {"all components": [], "SAFE": [], "C3D": []}
     monkeypatch.setattr(headline, "_study", lambda name, dataset: found)
+    monkeypatch.setattr(headline, "_real_objects", lambda: {"no text": [], "names": []})
     assert headline.sentences() == [headline.what_is_open()]
     assert headline.beside_rivals().empty
     assert "![" not in headline.written_into(f"{headline.BEGIN}\n{headline.END}")
@@ -84,6 +85,14 @@ def test_the_best_other_method_decides(monkeypatch, shares, verdict):
     assert said.startswith(f"**{verdict}")
     best = "TSM" if shares[1] > shares[0] else "C3D"
     assert f"{best} on HARDVS" in said
+
+
+def test_real_events_say_what_the_names_add(monkeypatch):
+    found = {"no text": runs(80), "random vectors": runs(80), "names": runs(60)}
+    monkeypatch.setattr(headline, "_real_objects", lambda: found)
+    said = headline.real_events()
+    assert "80 % without text" in said and "random vectors +0.0 ± 0.0" in said
+    assert "names −20.0 ±" in said and "(worse)" in said and "3 paired runs each" in said
 
 
 # ------------------------------------------------------------------------------- the picture
