@@ -170,9 +170,11 @@ def other_methods() -> str:
         if compared.empty:
             continue
         best = str(compared.difference.idxmax())
-        line = compared.loc[best]
-        effect.append(line.effect)
-        said = wording.compared(line.difference, line["± difference"], line.pairs, line.effect)
+        line = compared.loc[best].to_dict()
+        effect.append(line["effect"])
+        said = wording.compared(
+            line["difference"], line["± difference"], line["pairs"], line["effect"]
+        )
         parts.append(f"{best} on {TITLES[name]} {said}")
     if not parts:
         return ""
