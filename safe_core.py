@@ -604,8 +604,7 @@ def fit(
     if config.batch_size % (size * config.accumulate) or len(train) < config.batch_size:
         rule = f"must divide over {size} processes and not exceed the {len(train)} training clips"
         raise ValueError(f"batch_size={config.batch_size} {rule}")
-    last = Path(out_dir, "last.pt")
-    best = Path(out_dir, "best.safetensors")
+    last, best = Path(out_dir, "last.pt"), Path(out_dir, "best.safetensors")
     if last.exists() and not resume:
         raise FileExistsError(f"{last} holds a run: give resume=True or choose another out_dir")
     torch.manual_seed(config.seed)

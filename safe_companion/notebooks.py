@@ -79,12 +79,8 @@ class Opened:
     @property
     def asked(self) -> Found:
         """The rows that were run, or that a sweep would run: not those that it leaves out."""
-        is_sample = self.data_root is None
-        return {
-            row: runs
-            for row, runs in self.found.items()
-            if runs or not (is_sample and (self.dataset, self.name, row) in LEFT_OUT)
-        }
+        left_out = _left_out(self.name, self.dataset, self.data_root, self.found)
+        return {row: runs for row, runs in self.found.items() if row not in left_out}
 
     @property
     def complete(self) -> bool:
@@ -136,6 +132,12 @@ def open_real_study(name: str, *, seeds: int) -> Opened:
     return Opened(name, "folder", data_root, real_studies.PRESET, rows, found)
 
 
+def _left_out(name: str, dataset: str, data_root: str | None, found: Found) -> dict[str, str]:
+    """{row without runs: why the sweep of its sample leaves it out}."""
+    reasons = {row: LEFT_OUT.get((dataset, name, row), "") for row in found if not found[row]}
+    return {row: why for row, why in reasons.items() if why and data_root is None}
+
+
 def origin_note(
     name: str,
     found: Found,
@@ -147,8 +149,7 @@ def origin_note(
     """Displays what a study's numbers are about, which rows were not run, and what would run them.
 
     The records that are shown and the origin go into the output's metadata, where `execute` finds
-    them. how: what
-    trains rows that are missing, if `make NAME` does not; the default is given to papermill.
+    them. how: what trains rows that are missing, if `make NAME` does not; default: of papermill.
     """
     shown = [run for these in found.values() for run in these]
     counts = [len(these) for these in found.values() if these]
@@ -161,19 +162,13 @@ def origin_note(
     if shown:
         of_rows = wording.counted(len(counts), "row")
         lines[0] += f" {wording.counted(len(shown), 'run')} of {of_rows}."
-    missing = [row for row, these in found.items() if not these]
-    reasons = {row: LEFT_OUT.get((dataset, name, row)) for row in missing}
-    left_out = {row: why for row, why in reasons.items() if why and data_root is None}
-    if left_out:
-        by_reason: dict[str, list[str]] = {}
-        for row, why in left_out.items():
-            by_reason.setdefault(why, []).append(row)
-        listed = " ".join(f"{'; '.join(rows)} ({why})." for why, rows in by_reason.items())
-        lines.append(f"Left out: {listed} `{how}` trains them.")
-        missing = [row for row in missing if row not in left_out]
+    left_out = _left_out(name, dataset, data_root, found)
+    for why in dict.fromkeys(left_out.values()):
+        rows = "; ".join(row for row in left_out if left_out[row] == why)
+        lines.append(f"Left out: {rows} ({why}). `{how}` trains them.")
+    missing = [row for row, these in found.items() if not these and row not in left_out]
     if missing:
-        if data_root is None and dataset in swept(name):
-            how = f"make {name}"
+        how = f"make {name}" if data_root is None and dataset in swept(name) else how
         lines.append(f"Not run: {'; '.join(missing)}. `{how}` trains them.")
     if len(set(counts)) > 1:
         lines.append(
