@@ -40,22 +40,24 @@ SAID = {
 }
 
 
-def sentences() -> list[str]:
-    """What can be said today, in Markdown."""
-    said = [two_cameras(), fusion(), other_methods(), words(), components()]
-    said += [real_events(), lengths(), what_is_open()]
-    return [sentence for sentence in said if sentence]
+def sentences() -> tuple[list[str], list[str]]:
+    """What can be said today, in Markdown: what the picture shows, and the rest."""
+    shown = [two_cameras(), fusion()]
+    rest = [other_methods(), words(), components(), real_events(), lengths(), what_is_open()]
+    return list(filter(None, shown)), list(filter(None, rest))
 
 
 def written_into(text: str) -> str:
-    """A text with the sentences and the picture of today between BEGIN and END."""
-    lines = "".join(f"- {sentence}\n" for sentence in sentences())
+    """A text with the sentences of today between BEGIN and END, and the picture among them."""
+    shown, rest = ("".join(f"- {said}\n" for said in part) for part in sentences())
     table = beside_rivals()
+    picture = ""
     if len(table):
         place = PICTURE.relative_to(ROOT).as_posix()
-        lines += f"\n![{picture_in_words(table)}]({place})\n\n{caption(table)}\n"
+        picture = f"\n![{picture_in_words(table)}]({place})\n\n{caption(table)}\n\n"
     pattern = f"{re.escape(BEGIN)}\n.*?{re.escape(END)}"
-    return re.sub(pattern, lambda _: f"{BEGIN}\n{lines}{END}", text, flags=re.DOTALL)
+    written = f"{BEGIN}\n{shown}{picture}{rest}{END}"
+    return re.sub(pattern, lambda _: written, text, flags=re.DOTALL)
 
 
 def write(file: Path) -> None:
@@ -108,7 +110,7 @@ def caption(table: pd.DataFrame) -> str:
         f"Pale marks and numbers: mean top-1 accuracy of {headline_plots.seeds(table)} on the test "
         "recordings; strong marks: its 95 % interval. *First two averaged*: the mean of the "
         "log-probabilities of an RGB and an event model, without any training. Differences in the "
-        "sentences above are paired, and their intervals also cover the choice of test recordings."
+        "sentences are paired, and their intervals also cover the choice of test recordings."
     )
 
 

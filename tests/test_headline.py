@@ -49,7 +49,7 @@ def test_what_has_no_records_is_not_said(monkeypatch):
     found |= {"all components": [], "SAFE": [], "C3D": []}
     monkeypatch.setattr(headline, "_study", lambda name, dataset: found)
     monkeypatch.setattr(headline, "_real_objects", lambda: {"no text": [], "names": []})
-    assert headline.sentences() == [headline.what_is_open()]
+    assert headline.sentences() == ([], [headline.what_is_open()])
     assert headline.beside_rivals().empty
     assert "![" not in headline.written_into(f"{headline.BEGIN}\n{headline.END}")
 
@@ -165,3 +165,12 @@ def test_the_rows_of_the_picture_are_one_camera_each_safe_and_their_average(monk
     table = headline.beside_rivals().loc["hardvs"]
     assert table.top1.to_dict() == dict(zip(headline_plots.ROWS, (60, 50, 90, 95), strict=True))
     assert set(table.half) == {0} and set(table.seeds) == {3}
+
+
+def test_the_picture_stands_below_the_sentences_that_it_shows(monkeypatch):
+    monkeypatch.setattr(headline, "sentences", lambda: (["shown"], ["rest"]))
+    monkeypatch.setattr(headline, "beside_rivals", lambda: MADE)
+    lines = headline.written_into(f"{headline.BEGIN}\n{headline.END}").splitlines()
+    words = f"![{headline.picture_in_words(MADE)}](book/_static/found.svg)"
+    below = ["", words, "", headline.caption(MADE), ""]
+    assert lines == [headline.BEGIN, "- shown", *below, "- rest", headline.END]

@@ -346,16 +346,18 @@ class FoundHere(Overview):
 
     def content_nodes(self) -> list[nodes.Node]:
         container = nodes.container(classes=["found"])
-        lines = [f"- {sentence}" for sentence in headline.sentences()]
+        shown, rest = ([f"- {said}" for said in part] for part in headline.sentences())
+        picture = []
         table = headline.beside_rivals()
         if len(table):
             place = f"/{headline.PICTURE.relative_to(ROOT).as_posix()}"
             says = headline.picture_in_words(table)
-            lines += ["", f"```{{image}} {place}", f":alt: {says}", ":width: 480px", "```"]
-            lines += ["", "{.found-caption}", headline.caption(table)]
+            picture = ["", f"```{{image}} {place}", f":alt: {says}", ":width: 480px", "```"]
+            picture += ["", "{.found-caption}", headline.caption(table), ""]
         # a number stays in one line with what belongs to it
         lines = [
-            line.replace(" %", "\N{NO-BREAK SPACE}%").replace(" ± ", PLUS_MINUS) for line in lines
+            line.replace(" %", "\N{NO-BREAK SPACE}%").replace(" ± ", PLUS_MINUS)
+            for line in [*shown, *picture, *rest]
         ]
         self.state.nested_parse(StringList(lines, source="records"), 0, container)
         return [container]
