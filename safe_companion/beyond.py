@@ -217,13 +217,13 @@ def finding_of_conjunctions(found: Found) -> str:
     fusions = [row for row in found if row not in ("RGB", "events")]
     bind = [row for row in fusions if min(_of_seen(run) for run in found[row]) > most]
     best = str(table["seen pairs"].reindex(fusions).idxmax())
-    line = table.loc[best]
+    line, fewest = table.loc[best], int(table.seeds[fusions].min())
     return (
-        f"**{len(bind)} of {len(fusions)} fusions bind colours to motions** "
-        f"({'; '.join(bind) or 'none'}): the best on seen pairs, {best}, has "
-        f"{line['seen pairs']:.1f} % of them and {line['unseen pairs']:.1f} % of the unseen ones. "
-        f"The sum of what two single models say cannot exceed {most:.0f} % on seen pairs; RGB "
-        f"alone has {table['seen pairs']['RGB']:.1f} %, events alone "
+        f"**{len(bind)} of {len(fusions)} fusions are shown to bind colours to motions** "
+        f"({'; '.join(bind) or 'none'}; at least {wording.counted(fewest, 'run')} of each): the "
+        f"highest on seen pairs, {best}, has {line['seen pairs']:.1f} % of them and "
+        f"{line['unseen pairs']:.1f} % of the unseen ones. The sum of what two "
+        f"single models say cannot exceed {most:.0f} % on seen pairs; RGB alone has {table['seen pairs']['RGB']:.1f} %, events alone "
         f"{table['seen pairs']['events']:.1f} %."
     )
 
@@ -242,9 +242,10 @@ def finding_of_unseen(found: Found, classes: int) -> str:
         for head, line in table.iterrows()
     ]
     least = few_table(found, list(HEADS))[f"{FEW[0]} a class"]
+    fewest = min(len(found[f"{head}, {FEW[0]} a class"]) for head in HEADS)
     return (
         f"**Over all names, {'; '.join(heads)}**, where a guess among all has "
-        f"{100 / classes:.1f} %. With {FEW[0]} recordings a class and nothing held out, "
-        f"{least.idxmax()} is best, {least.max():.1f} %; the paper's head has "
-        f"{least.iloc[0]:.1f} %."
+        f"{100 / classes:.1f} %. With {FEW[0]} recordings a class and nothing held out: "
+        f"{'; '.join(f'{head} {top1:.1f} %' for head, top1 in least.items())} (means of at "
+        f"least {wording.counted(fewest, 'run')})."
     )

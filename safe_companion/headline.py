@@ -129,6 +129,24 @@ def _accuracy(runs: list[dict]) -> float:
     return float(np.mean([run["test"]["top1"] for run in runs]))
 
 
+def _in_words(line: dict, effect: str) -> str:
+    """A line of a table of differences: "worse by 2.2 ± 1.0 points, 3 paired runs"."""
+    return wording.compared(line["difference"], line["± difference"], line["pairs"], effect)
+
+
+def _amount(mean: float, half: float, effect: str) -> str:
+    """Such as −0.2 ± 0.7, and better or worse if that can be told."""
+    told = "" if effect.startswith("cannot tell") else f" ({effect})"
+    return f"{wording.signed(mean)}{wording.plus_minus(half)}{told}"
+
+
+def _verdict(effect: list[str], *, better: str, worse: str, otherwise: str) -> str:
+    """What all samples agree on."""
+    if set(effect) == {"better"}:
+        return better
+    return worse if set(effect) == {"worse"} else otherwise
+
+
 def _modalities() -> dict[str, Found]:
     """{sample: its runs by modality}, of samples where each modality was run."""
     found = {name: _study("modalities", name) for name in SAMPLES}
@@ -161,17 +179,16 @@ def fusion() -> str:
             continue
         line = table.loc[recipe.LATE].to_dict()
         effect.append(line["SAFE is"])
-        said = wording.compared(
-            line["difference"], line["± difference"], line["pairs"], line["SAFE is"]
-        )
+        said = _in_words(line, line["SAFE is"])
         parts.append(f"{TITLES[name]} {line['top-1 [%]']:.0f} %, SAFE {said}")
     if not parts:
         return ""
-    verdict = "Whether SAFE's fusion beats its plainest rival differs, or cannot be told"
-    if set(effect) == {"worse"}:
-        verdict = "SAFE's fusion does not reach its plainest rival"
-    elif set(effect) == {"better"}:
-        verdict = "SAFE's fusion beats its plainest rival"
+    verdict = _verdict(
+        effect,
+        better="SAFE's fusion beats its plainest rival",
+        worse="SAFE's fusion does not reach its plainest rival",
+        otherwise="Whether SAFE's fusion beats its plainest rival differs, or cannot be told",
+    )
     return (
         f"**{verdict}**, two models of one camera each whose log-probabilities are averaged: "
         f"{'; '.join(parts)}."
@@ -189,18 +206,20 @@ def other_methods() -> str:
         best = str(compared.difference.idxmax())
         line = compared.loc[best].to_dict()
         effect.append(line["effect"])
-        said = wording.compared(
-            line["difference"], line["± difference"], line["pairs"], line["effect"]
-        )
-        parts.append(f"{best} on {TITLES[name]} {said}")
+        said = _in_words(line, line["effect"])
+        parts.append(f"{TITLES[name]}, {best} (the best of {len(compared)}) {said}")
     if not parts:
         return ""
-    verdict = "Whether another method does better than SAFE differs, or cannot be told"
-    if set(effect) == {"better"}:
-        verdict = "A plain video network does better than SAFE"
-    elif set(effect) == {"worse"}:
-        verdict = "No other method that was run here does better than SAFE"
-    return f"**{verdict}**, on the same clips, in as many steps: {'; '.join(parts)}."
+    verdict = _verdict(
+        effect,
+        better="A plain video network does better than SAFE",
+        worse="No other method that was run here does better than SAFE",
+        otherwise="Whether another method does better than SAFE differs, or cannot be told",
+    )
+    return (
+        f"**{verdict}**, on the same clips, in as many steps: {'; '.join(parts)}. These intervals "
+        "know nothing of the choice of the best."
+    )
 
 
 def words() -> str:
@@ -214,20 +233,19 @@ def words() -> str:
             gain = effects.difference(rows[f"{what}, all"], rows["text, all"], table=rows)
             if gain.pairs > 1:
                 gains.append(gain)
-                told = "" if gain.effect.startswith("cannot tell") else f" ({gain.effect})"
-                amount = f"{wording.signed(gain.mean)} ± {gain.half:.1f}"
-                of_samples.append(f"{TITLES[name]} {amount} points, {gain.pairs} paired runs{told}")
+                of_samples.append(f"{TITLES[name]} {_amount(gain.mean, gain.half, gain.effect)}")
         if of_samples:
             parts.append(f"{what} {'; '.join(of_samples)}")
     if not parts:
         return ""
-    unseen = max(gain.smallest for gain in gains)
+    unseen, pairs = max(gain.smallest for gain in gains), min(gain.pairs for gain in gains)
     none = all(gain.effect.startswith("cannot tell") for gain in gains)
     limit = f"None of these can be told from zero; effects from {unseen:.1f} points would be seen."
     return (
         "**The class names are a set**: nothing in the model tells it which name belongs to which "
         "output, so names in another order give the same answers (proved, and tested). Trained "
-        f"with something else in their place: {'; '.join(parts)}.{' ' + limit if none else ''}"
+        f"with something else in their place, in points: {'; '.join(parts)} (at least "
+        f"{wording.counted(pairs, 'paired run')} each).{' ' + limit if none else ''}"
     )
 
 
@@ -254,9 +272,7 @@ def real_events() -> str:
         return ""
     parts = []
     for row, line in compared.iterrows():
-        amount = f"{wording.signed(line.difference)} ± {line['± difference']:.1f}"
-        told = "" if line.effect.startswith("cannot tell") else f" ({line.effect})"
-        parts.append(f"{row} {amount}{told}")
+        parts.append(f"{row} {_amount(line.difference, line['± difference'], line.effect)}")
     limit, pairs = compared.detectable.max(), int(compared.pairs.min())
     return (
         "**Real events** (seven objects on a turntable before a DVS128, trained on one session, "

@@ -149,7 +149,7 @@ def origin_note(
     """Displays what a study's numbers are about, which rows were not run, and what would run them.
 
     The records that are shown and the origin go into the output's metadata, where `execute` finds
-    them. how: what trains rows that are missing, if `make NAME` does not; default: of papermill.
+    them. how: what trains rows that are missing, if `make NAME` does not.
     """
     shown = [run for these in found.values() for run in these]
     counts = [len(these) for these in found.values() if these]

@@ -144,11 +144,7 @@ def plain_log_ticks(ax: Axes, most: int = 3) -> None:
     ax.set_xscale("log")
     low, high = np.log10(ax.get_xlim())
     inside: list[float] = []
-    for digits in (
-        (1, 2, 5),
-        range(10, 100),
-        range(100, 1000),
-    ):  # the rounder ones, if at least two fit
+    for digits in ((1, 2, 5), range(10, 100), range(100, 1000)):  # the rounder ones, if two fit
         numbers = [10.0**power * digit for power in range(-10, 10) for digit in digits]
         inside = [number for number in numbers if low <= np.log10(number) <= high]
         if len(inside) > 1:

@@ -101,12 +101,12 @@ def conjunctions_found(paper):
 def test_a_fusion_binds_if_every_seed_beats_what_late_fusion_can():
     bound = np.where(np.isin(LABELS, UNSEEN), 1, LABELS)
     said = beyond.finding_of_conjunctions(conjunctions_found([bound, bound]))
-    assert said.startswith("**1 of 5 fusions bind colours to motions** (paper)")
+    assert said.startswith("**1 of 5 fusions are shown to bind colours to motions** (paper;")
     assert "paper, has 100.0 % of them and 0.0 % of the unseen ones" in said
-    assert "cannot exceed 50 %" in said
+    assert "cannot exceed 50 %" in said and "at least 1 run of each" in said
     half = np.where(np.arange(len(LABELS)) % 3 > 0, 1, LABELS)
     said = beyond.finding_of_conjunctions(conjunctions_found([bound, half]))
-    assert said.startswith("**0 of 5 fusions bind colours to motions** (none)")
+    assert said.startswith("**0 of 5 fusions are shown to bind colours to motions** (none;")
 
 
 def unseen_found():

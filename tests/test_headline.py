@@ -66,7 +66,11 @@ def test_the_words_are_told_apart_only_where_they_can_be(monkeypatch):
     assert "None of these can be told from zero; effects from" in headline.words()
     found["no text, all"] = runs(20)
     said = headline.words()
-    assert "no text HARDVS −50.0 ±" in said and "3 paired runs (worse)" in said
+    assert (
+        "no text HARDVS −50.0 ±" in said
+        and "(worse)" in said
+        and "at least 3 paired runs each" in said
+    )
     assert "None of these" not in said
 
 
@@ -84,7 +88,7 @@ def test_the_best_other_method_decides(monkeypatch, shares, verdict):
     said = headline.other_methods()
     assert said.startswith(f"**{verdict}")
     best = "TSM" if shares[1] > shares[0] else "C3D"
-    assert f"{best} on HARDVS" in said
+    assert f"HARDVS, {best} (the best of 2)" in said
 
 
 def test_real_events_say_what_the_names_add(monkeypatch):

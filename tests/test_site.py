@@ -8,7 +8,6 @@ instead.
 """
 
 import argparse
-import csv
 import functools
 import importlib
 import io
@@ -503,17 +502,20 @@ def test_an_older_record_is_marked_with_what_changed_and_is_no_error(tmp_path, m
     assert [cells[:3] for cells in listed] == [["sample/pokerevent/base", "1", "clips"]]
 
 
+def rows_of(html, kind):
+    """The cells of a generated table's rows, as text."""
+    (body,) = re.findall(rf'<table class="[^"]*{kind}[^"]*">(.*?)</table>', html, re.DOTALL)
+    cells = [re.findall(r"<td>(.*?)</td>", row, re.DOTALL) for row in body.split("<tr")[2:]]
+    return [[unescape(re.sub(r"<[^>]+>", "", cell)) for cell in row] for row in cells]
+
+
 def test_seeds_of_a_sweep_are_listed_and_rows_that_it_leaves_out_with_the_reason(tmp_path):
     html, warnings = small_book(tmp_path, "```{left-out}\n```\n\n```{seeds}\n```")
     assert warnings == ""
-    (body,) = re.findall(r'<table class="[^"]*seeds[^"]*">(.*?)</table>', html, re.DOTALL)
-    cells = [re.findall(r"<td>(.*?)</td>", row, re.DOTALL) for row in body.split("<tr")[2:]]
-    seeds = {name: row for name, *row in [[re.sub("<.*?>", "", c) for c in row] for row in cells]}
+    seeds = {name: row for name, *row in rows_of(html, "seeds")}
     assert seeds["fig4"] == [str(swept.get("fig4", "–")) for swept in studies.SWEPT.values()]
     assert seeds.keys() == {name for swept in studies.SWEPT.values() for name in swept}
-    (body,) = re.findall(r'<table class="[^"]*left-out[^"]*">(.*?)</table>', html, re.DOTALL)
-    cells = [re.findall(r"<td>(.*?)</td>", row, re.DOTALL) for row in body.split("<tr")[2:]]
-    lines = [[unescape(re.sub(r"<[^>]+>", "", cell)) for cell in row] for row in cells]
+    lines = rows_of(html, "left-out")
     listed = [(name, study, why) for study, _, names, why in lines for name in names.split("; ")]
     expected = [(row, study, why) for (_, study, row), why in studies.LEFT_OUT.items()]
     assert sorted(listed) == sorted(expected)
@@ -522,11 +524,8 @@ def test_seeds_of_a_sweep_are_listed_and_rows_that_it_leaves_out_with_the_reason
 def test_runs_on_two_kinds_of_machines_are_compared(tmp_path):
     html, warnings = small_book(tmp_path, "```{machines}\n```")
     assert warnings == ""
-    (body,) = re.findall(r'<table class="[^"]*machines[^"]*">(.*?)</table>', html, re.DOTALL)
-    cells = [re.findall(r"<td>(.*?)</td>", row, re.DOTALL) for row in body.split("<tr")[2:]]
-    lines = {name: row for name, *row in [[re.sub("<.*?>", "", c) for c in row] for row in cells]}
-    with open(ROOT / "book" / "machines.csv") as file:
-        pairs = list(csv.DictReader(file))
+    lines = {name: row for name, *row in rows_of(html, "machines")}
+    pairs = extension("companion_tables").on_two_machines().to_dict("records")
     gains: dict[str, list[float]] = {"all": []}
     for pair in pairs:
         sample = TITLES[pair["run"].split("/")[1]]

@@ -180,7 +180,7 @@ def pages_to_read(
     app: Sphinx, env: BuildEnvironment, added: set[str], changed: set[str], removed: set[str]
 ) -> set[str]:
     """The pages with tables, if anything that they show changed; all, if this extension did."""
-    shown = [*(ROOT / "results").glob("*/*/*/seed*/record.json"), ROOT / "book" / "claims.csv"]
+    shown = [*(ROOT / "results").rglob("record.json"), ROOT / "book" / "claims.csv"]
     shown += [file_of(stem) for stem in shown_notebooks(env)]
     shown += [ROOT / "safe_core.py", *(ROOT / "safe_companion").rglob("*.py")]
     now = changes(shown), changes(list(Path(__file__).parent.glob("*.py")))

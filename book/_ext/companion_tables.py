@@ -393,9 +393,7 @@ class Machines(Overview):
     """{machines}: what runs that were made on both kinds of machines differ by."""
 
     def content_nodes(self) -> list[nodes.Node]:
-        file = ROOT / "book" / "machines.csv"
-        self.env.note_dependency(str(file))
-        pairs = pd.read_csv(file)
+        pairs = on_two_machines()
         gain = pairs.gpu - pairs.cpu
         parts = pairs.run.str.split("/", expand=True)
         cameras = np.where(parts[2].str.contains("modality="), "one camera", "both cameras")
@@ -411,14 +409,26 @@ class Machines(Overview):
         header = ["runs", "lower on the GPU", "GPU less CPU, points", "standard deviation"]
         return [
             made.paragraph(
-                f"{len(pairs)} runs of the samples were made on both (",
-                made.download(file, code("book/machines.csv")),
+                f"{len(pairs)} runs of the samples were made on both (records of the GPU: ",
+                code("results/machines"),
                 "): the difference of their top-1 accuracies, its mean with a 95 % interval, and "
                 "its standard deviation.",
             ),
             made.table(header, rows, "machines"),
             made.paragraph(in_seeds(pairs)),
         ]
+
+
+def on_two_machines() -> pd.DataFrame:
+    """Top-1 of the runs whose records of a GPU stand beside those of a CPU: run, seed, cpu, gpu."""
+    beside = ROOT / "results" / "machines"
+    lines = []
+    for file in sorted(beside.glob(f"*/*/*/seed*/{places.RECORD}")):
+        kept = records.read_json(ROOT / "results" / file.relative_to(beside))
+        of_gpu = records.read_json(file)
+        run = file.parents[1].relative_to(beside).as_posix()
+        lines.append([run, of_gpu["config"]["seed"], kept["test"]["top1"], of_gpu["test"]["top1"]])
+    return pd.DataFrame(lines, columns=["run", "seed", "cpu", "gpu"])
 
 
 def in_seeds(pairs: pd.DataFrame) -> str:
