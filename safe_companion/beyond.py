@@ -223,8 +223,8 @@ def finding_of_conjunctions(found: Found) -> str:
         f"({'; '.join(bind) or 'none'}; at least {wording.counted(fewest, 'run')} of each): the "
         f"highest on seen pairs, {best}, has {line['seen pairs']:.1f} % of them and "
         f"{line['unseen pairs']:.1f} % of the unseen ones. The sum of what two "
-        f"single models say cannot exceed {most:.0f} % on seen pairs; RGB alone has {table['seen pairs']['RGB']:.1f} %, events alone "
-        f"{table['seen pairs']['events']:.1f} %."
+        f"single models say cannot exceed {most:.0f} % on seen pairs; RGB alone has "
+        f"{table['seen pairs']['RGB']:.1f} %, events alone {table['seen pairs']['events']:.1f} %."
     )
 
 
