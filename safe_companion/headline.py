@@ -233,19 +233,20 @@ def words() -> str:
             gain = effects.difference(rows[f"{what}, all"], rows["text, all"], table=rows)
             if gain.pairs > 1:
                 gains.append(gain)
-                of_samples.append(f"{TITLES[name]} {_amount(gain.mean, gain.half, gain.effect)}")
+                of_samples.append(f"{_amount(gain.mean, gain.half, gain.effect)} ({TITLES[name]})")
         if of_samples:
-            parts.append(f"{what} {'; '.join(of_samples)}")
+            parts.append(f"{what} {' and '.join(of_samples)}")
     if not parts:
         return ""
     unseen, pairs = max(gain.smallest for gain in gains), min(gain.pairs for gain in gains)
     none = all(gain.effect.startswith("cannot tell") for gain in gains)
-    limit = f"None of these can be told from zero; effects from {unseen:.1f} points would be seen."
+    verdict = "nothing that can be told from zero" if none else "accuracy"
     return (
         "**The class names are a set**: nothing in the model tells it which name belongs to which "
-        "output, so names in another order give the same answers (proved, and tested). Trained "
-        f"with something else in their place, in points: {'; '.join(parts)} (at least "
-        f"{wording.counted(pairs, 'paired run')} each).{' ' + limit if none else ''}"
+        "output, so names in another order give the same answers (proved, and tested). Training "
+        f"with something else in their place changes {verdict}: {'; '.join(parts)}, in points, at "
+        f"least {wording.counted(pairs, 'paired run')} each. Effects from {unseen:.1f} points "
+        "would be seen."
     )
 
 

@@ -244,16 +244,16 @@ LESS = [with_groups(seed, [0, 1, 1, 0]) for seed in range(3)]
 
 
 def test_a_page_waits_for_no_row_that_a_sweep_leaves_out():
-    rows = studies.studies("pokerevent", "sample")["table2"]
+    rows = studies.studies("hardvs", "sample")["table3"]
     runs = of_accuracies(50)
 
     def page(data_root, **without):
         found = {row: [] if row in without else runs for row in rows}
-        return notebooks.Opened("table2", "pokerevent", data_root, None, rows, found)
+        return notebooks.Opened("table3", "hardvs", data_root, None, rows, found)
 
-    assert "MViT" in rows and page(None, MViT=[]).complete and "MViT" in page(None).asked
-    assert "MViT" not in page(None, MViT=[]).asked and not page(None, C3D=[]).complete
-    assert not page("/data", MViT=[]).complete  # there, all are run
+    assert "R2Plus1D" in rows and page(None, R2Plus1D=[]).complete and "R2Plus1D" in page(None).asked
+    assert "R2Plus1D" not in page(None, R2Plus1D=[]).asked and not page(None, C3D=[]).complete
+    assert not page("/data", R2Plus1D=[]).complete  # there, all are run
 
 
 def test_a_study_is_opened_by_its_name(shown, monkeypatch):
