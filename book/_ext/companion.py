@@ -1,7 +1,7 @@
 """The book's own Sphinx extension: every number leads back to its run record or to claims.csv.
 
 Roles:
-    {run}`sample/pokerevent/base`          mean and deviation of a run, linked to its entry
+    {run}`sample/pokerevent/base`          mean top-1 of a run's seeds, linked to its entry
     {difference}`sample/... - sample/...`  paired difference of two runs with its 95 % interval
     {claim}`t4-full`                       the paper's number, linked to its row of the ledger
 Directives:
@@ -86,7 +86,7 @@ class FromRecords(SphinxRole):
 
 
 class Run(FromRecords):
-    """{run}`sample/pokerevent/base`: mean top-1 ± standard deviation over the committed seeds."""
+    """{run}`sample/pokerevent/base`: mean top-1 ± its 95 % interval over the committed seeds."""
 
     def run(self) -> Found:
         try:
@@ -94,7 +94,7 @@ class Run(FromRecords):
         except KeyError:
             return self.missing(self.text)
         origin = runs[0]["data"]["origin"]
-        number = text(made.mean_and_deviation(runs), "from-us", f"of-{origin}")
+        number = text(made.top1_in_words(runs), "from-us", f"of-{origin}")
         return [link(made.run_id(self.text), number)], []
 
 

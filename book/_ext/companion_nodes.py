@@ -6,13 +6,13 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from docutils import nodes
 from sphinx import addnodes
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from safe_companion import ROOT
+from safe_companion.effects import mean_and_interval
 from safe_companion.wording import counted, plus_minus
 
 Part = str | nodes.Node
@@ -20,11 +20,10 @@ Row = tuple[str | None, Sequence[Any]]  # of a table: an id or None, and its cel
 
 
 # ------------------------------------------------------------------------------- words
-def mean_and_deviation(runs: list[dict]) -> str:
-    """Top-1 over the seeds' runs, ± their standard deviation: "82.1 ± 0.9 %, 5 seeds"."""
-    top1 = [run["test"]["top1"] for run in runs]
-    deviation = float(np.std(top1, ddof=1)) if len(runs) > 1 else np.nan
-    return f"{np.mean(top1):.1f}{plus_minus(deviation)} %, {counted(len(runs), 'seed')}"
+def top1_in_words(runs: list[dict]) -> str:
+    """Top-1 over the seeds' runs, ± its 95 % interval: "82.1 ± 0.9 %, 5 seeds"."""
+    mean, half = mean_and_interval([run["test"]["top1"] for run in runs])
+    return f"{mean:.1f}{plus_minus(half)} %, {counted(len(runs), 'seed')}"
 
 
 def machine(hardware: dict, versions: dict) -> str:

@@ -268,10 +268,8 @@ class Records(Overview):
     def entry(self, name: str, runs: list[dict], origin: str, rest: str) -> nodes.section:
         section = self.section(made.run_id(name), code(rest.replace(",", ", ")))
         section["classes"].append("run")
-        _, half = mean_and_interval([run["test"]["top1"] for run in runs])
-        interval = f" (95 % interval of the mean: ± {half:.1f})" if len(runs) > 1 else ""
-        top1 = text(made.mean_and_deviation(runs), "from-us")
-        section += made.paragraph(made.badge(origin), " top-1 ", top1, interval)
+        top1 = text(made.top1_in_words(runs), "from-us")
+        section += made.paragraph(made.badge(origin), " top-1 ", top1)
         section += made.facts(facts_of(runs))
         header = ["seed", "top-1 [%]", "top-5 [%]", "training", "date", "version", "files"]
         section += made.table(header, [(None, cells_of(run)) for run in runs], "runs")
