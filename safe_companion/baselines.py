@@ -80,5 +80,6 @@ def as_runs(file: Path, seeds: int) -> dict[str, list[dict]]:
         correct = table[name] == table.label
         shown = table[["name", "label"]].assign(correct=correct)
         run = {"predictions": shown, "test": {"top1": 100 * correct.mean()}, "path": str(file)}
+        run["hardware"] = {"gpu": None}
         found[name] = [run | {"config": {"seed": seed}} for seed in range(seeds)]
     return found

@@ -1,9 +1,10 @@
 """How large is a difference between runs, and could chance have made it? Means, pairs, intervals.
 
-A run is a record as `records.load_run` gives it: what is read here is config.seed, test.top1, path
-and the table `predictions` (one row a test recording: name, label, correct, ...), beside it
-`log_probs` where there are some. `found` is always {row of a study: its runs}. All numbers are
-percentages or percentage points of top-1 accuracy, all intervals two-sided ones of 95 %.
+A run is a record as `records.load_run` gives it: what is read here is config.seed, test.top1, path,
+hardware.gpu and the table `predictions` (one row a test recording: name, label, correct, ...),
+beside it `log_probs` where there are some, and `elsewhere`, the same run of another machine.
+`found` is always {row of a study: its runs}. All numbers are percentages or percentage points of
+top-1 accuracy, all intervals two-sided ones of 95 %.
 
 Where the chance in a difference comes from. Of recording i under seed s the gain is
 
@@ -122,14 +123,62 @@ def difference(
 
 def gains(runs: list[dict], against: list[dict]) -> np.ndarray:
     """[pairs, recordings]: 100 if only `runs` has it right, -100 if only its partner, else 0."""
+    found = []
+    for run, partner in pairs(runs, against):
+        _check_same(run, partner)
+        found.append(100 * (_correct(run) - _correct(partner)))
+    return np.stack(found) if found else np.empty((0, 0))
+
+
+def pairs(runs: list[dict], against: list[dict]) -> list[tuple[dict, dict]]:
+    """Runs of the same seed; of the same kind of machine, too, where one of them was made on both.
+
+    A GPU draws another dropout and resizes images itself, which no difference should hold.
+    """
     partners = {run["config"]["seed"]: run for run in against}
     found = []
     for run in runs:
         partner = partners.get(run["config"]["seed"])
         if partner is not None:
-            _check_same(run, partner)
-            found.append(100 * (_correct(run) - _correct(partner)))
-    return np.stack(found) if found else np.empty((0, 0))
+            if not alike(run, partner):
+                partner = partner.get("elsewhere") or partner
+                if not alike(run, partner):
+                    run = run.get("elsewhere") or run
+            found.append((run, partner))
+    return found
+
+
+def alike(run: dict, partner: dict) -> bool:
+    """Whether both were made on a GPU, or neither."""
+    return of_gpu(run) == of_gpu(partner)
+
+
+def of_gpu(run: dict) -> bool:
+    """Whether a run was made on a GPU."""
+    return bool(run["hardware"]["gpu"])
+
+
+def how_paired(found: Mapping[str, list[dict]]) -> list[str]:
+    """What a reader of differences between these rows should know of their pairs, in sentences."""
+    said = []
+    if len({len(runs) for runs in found.values() if runs}) > 1:
+        said.append(
+            "Rows differ in their number of seeds. A mean is over all seeds of its row, a "
+            "difference over those that both rows have (*pairs*): so a difference need not be that "
+            "of the two means."
+        )
+    first = next(iter(found.values()), [])
+    of_rows = [pairs(runs, first) for runs in found.values()]
+    if 1 in map(len, of_rows) and of_seeds(found.values()).freedom:
+        said.append("A row of a single pair has the spread over seeds of the others.")
+    mixed = sum(not alike(*pair) for of_row in of_rows for pair in of_row)
+    if len({of_gpu(run) for runs in found.values() for run in runs}) > 1:
+        left = f"; {wording.counted(mixed, 'pair')} to the first row could not be" if mixed else ""
+        said.append(
+            "Some runs were made on a GPU, others on a CPU. Where one of a pair was made on both, "
+            f"their difference is that on the same kind of machine{left}."
+        )
+    return said
 
 
 def joined(
@@ -202,11 +251,17 @@ def _check_same(run: dict, partner: dict) -> None:
         raise ValueError(f"{run['path']} and {partner['path']} tested different recordings")
 
 
-def effect_table(found: dict[str, list[dict]], *, baseline: str) -> pd.DataFrame:
+def effect_table(
+    found: Mapping[str, list[dict]],
+    *,
+    baseline: str,
+    pooled: Mapping[str, list[dict]] | None = None,
+) -> pd.DataFrame:
     """One line per row of a study: accuracy with its interval over seeds, difference to `baseline`.
 
     A difference is paired, so it rests on the seeds that both have: `pairs`. sd: over seeds.
     detectable: the smallest effect that such a comparison finds with the probability POWER.
+    pooled: the rows that say how far seeds vary; default: all.
     """
     lines = {}
     for row, runs in found.items():
@@ -216,7 +271,7 @@ def effect_table(found: dict[str, list[dict]], *, baseline: str) -> pd.DataFrame
             line["top-1 [%]"], line["±"] = mean_and_interval(accuracies)
             line["sd"] = np.std(accuracies, ddof=1) if len(runs) > 1 else np.nan
         if runs and row != baseline:
-            gain = difference(runs, found[baseline], table=found)
+            gain = difference(runs, found[baseline], table=pooled or found)
             line |= gain.columns | {"effect": gain.effect}
         lines[row] = line
     columns = ["seeds", "top-1 [%]", "±", "sd"]
@@ -236,6 +291,8 @@ def among(runs: list[dict], column: str, values: Sequence) -> list[dict]:
         part = {"predictions": table[inside].reset_index(drop=True)}
         if run.get("log_probs") is not None:
             part["log_probs"] = run["log_probs"][inside.to_numpy()]
+        if run.get("elsewhere"):
+            (part["elsewhere"],) = among([run["elsewhere"]], column, values)
         kept.append(run | part)
     return kept
 
@@ -252,7 +309,8 @@ def _lit(run: dict, root: Path) -> dict:
     table = run["predictions"]
     illumination = datasets.ground_truth(root, list(table.name)).illumination.to_numpy()
     light = pd.cut(illumination, LIGHT_EDGES, labels=LIGHT_NAMES)
-    return run | {"predictions": table.assign(light=light)}
+    elsewhere = run.get("elsewhere") and _lit(run["elsewhere"], root)
+    return run | {"predictions": table.assign(light=light), "elsewhere": elsewhere}
 
 
 def breakdown(found: dict[str, list[dict]], *, baseline: str, by: str) -> pd.DataFrame:

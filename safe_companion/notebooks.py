@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 import safe_core
 from safe_companion import datasets, findings, how_far, plots, real_studies, wording
-from safe_companion.effects import breakdown, effect_table, with_light
+from safe_companion.effects import breakdown, effect_table, how_paired, with_light
 from safe_companion.paper import claims
 from safe_companion.prompts import prompt_sentences
 from safe_companion.studies import LEFT_OUT, Found, Rows, studies, study, swept
@@ -170,12 +170,7 @@ def origin_note(
     if missing:
         how = f"make {name}" if data_root is None and dataset in swept(name) else how
         lines.append(f"Not run: {'; '.join(missing)}. `{how}` trains them.")
-    if len(set(counts)) > 1:
-        lines.append(
-            "Rows differ in their number of seeds. A mean is over all seeds of its row, a "
-            "difference over those that both rows have (*pairs*): so a difference need not be that "
-            "of the two means."
-        )
+    lines += how_paired(found)
     paths = [run["path"] for run in shown]
     display(Markdown("\n\n".join(lines)), metadata={"records": paths, "origins": [origin]})
 

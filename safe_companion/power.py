@@ -6,12 +6,13 @@ what a design of S seeds and N test recordings then finds, by the very interval 
 """
 
 import dataclasses
+import itertools
 from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
 
-from safe_companion import effects
+from safe_companion import effects, records
 from safe_companion.studies import Found
 
 
@@ -78,5 +79,5 @@ def designs(
 
 
 def minutes_of_a_run(found: Found) -> float:
-    """The mean training time of a study's runs, as recorded."""
-    return float(np.mean([run["seconds"] for runs in found.values() for run in runs])) / 60
+    """The mean training time of a study's runs, as recorded, of those without a GPU if any are."""
+    return records.mean_seconds(itertools.chain(*found.values()), on_gpu=False) / 60

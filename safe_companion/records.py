@@ -15,6 +15,7 @@ import platform
 import resource
 import subprocess
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -239,14 +240,25 @@ def read_record(folder: Path) -> dict:
 def load_run(folder: Path) -> dict:
     """A record with its `predictions`, their `log_probs` and where it lies (`path`).
 
-    log_probs: of all classes, [n, L]; None for runs up to 2026-11-26. ValueError if it is
-    damaged, or if sample and real data are mixed up.
+    log_probs: of all classes, [n, L]; None for runs up to 2026-11-26. elsewhere: the same run of
+    another kind of machine, if results/machines has it, else None. ValueError if it is damaged, or
+    if sample and real data are mixed up.
     """
     path = folder.relative_to(ROOT) if folder.is_relative_to(ROOT) else folder
     record = read_record(folder)
     check_origin(record, folder)
     table, log_probs = predictions.read(folder, record["data"]["test"])
-    return record | {"predictions": table, "log_probs": log_probs, "path": str(path)}
+    run = record | {"predictions": table, "log_probs": log_probs, "path": str(path)}
+    return run | {"elsewhere": _elsewhere(folder)}
+
+
+def _elsewhere(folder: Path) -> dict | None:
+    """The run of results/machines that is the one in this folder of results/, made elsewhere."""
+    results = ROOT / "results"
+    if not folder.is_relative_to(results):
+        return None
+    twin = results / "machines" / folder.relative_to(results)
+    return load_run(twin) if (twin / RECORD).exists() else None
 
 
 def check_origin(record: dict, place: Path) -> None:
@@ -258,6 +270,16 @@ def check_origin(record: dict, place: Path) -> None:
             f"{place}: the record is of {found} data, the place for {expected} data; for the "
             "sample, leave data_root unset"
         )
+
+
+def mean_seconds(runs: Iterable[dict], *, on_gpu: bool) -> float:
+    """Mean training time of the runs that had a GPU, or had none; of all if none is of that kind.
+
+    nan without any run.
+    """
+    runs = list(runs)
+    alike = [run for run in runs if bool(run["hardware"]["gpu"]) == on_gpu] or runs
+    return float(np.mean([run["seconds"] for run in alike])) if alike else math.nan
 
 
 def summary(record: dict) -> str:

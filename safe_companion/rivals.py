@@ -9,6 +9,8 @@ SAFE, paired. None of them trains anything:
     mean of log-probabilities   late fusion: the class whose mean log-probability is the highest
     zero-shot RGB and events    the same with a CLIP that saw no label in place of the RGB model
     oracle                      right where either is: no choice between the two can do better
+
+An average of any two models gains something. How much, `of_two_seeds` says of SAFE itself.
 """
 
 import numpy as np
@@ -48,6 +50,16 @@ def rivals(rgb: list[dict], event: list[dict], zero_shot: np.ndarray | None = No
     return found
 
 
+def of_two_seeds(runs: list[dict]) -> list[dict]:
+    """Each run averaged with the next one of the same row, as `mean` does; the last with the first.
+
+    Without runs where there is one seed only, or a run lacks log-probabilities.
+    """
+    if len(runs) < 2 or any(run.get("log_probs") is None for run in runs):
+        return []
+    return [mean(one, other) for one, other in zip(runs, [*runs[1:], runs[0]], strict=True)]
+
+
 def surer(one: dict, other: dict) -> dict:
     """Of two models' answers to a recording, that of higher probability; `one`'s if equal."""
     ours, theirs = one["predictions"], other["predictions"]
@@ -82,7 +94,7 @@ def _as_run(how: str, one: dict, other: dict, combined: dict) -> dict:
     top5 = table[ranks].eq(table.label, axis=0).any(axis=1).mean()
     test = {"top1": 100 * float(table.correct.mean()), "top5": 100 * float(top5)}
     path = f"{how} of {one['path']} and {other['path']}"
-    return one | combined | {"test": test, "path": path}
+    return one | combined | {"test": test, "path": path, "elsewhere": None}
 
 
 def compared(fused: list[dict], found: Found) -> pd.DataFrame:

@@ -12,7 +12,7 @@ import numpy as np
 import safe_core
 from safe_companion import datasets, runs
 from safe_companion.places import RECORD, Place, seeds_of
-from safe_companion.records import all_runs, load_run, read_json, read_record
+from safe_companion.records import all_runs, load_run, mean_seconds, read_json, read_record
 from safe_companion.rows import (
     LEFT_OUT,
     RATES,
@@ -155,15 +155,16 @@ def _fingerprint(record: Path) -> str:
 def expected_hours(asked: Iterable[dict]) -> float:
     """Hours that runs of these configuration fields take one after another; nan if not known.
 
-    By the mean time of the committed runs on the same data set.
+    By the mean time of the committed runs on the same data set, on machines of this one's kind.
     """
-    recorded: dict[tuple[str, str], list[float]] = {}
+    recorded: dict[tuple[str, str], list[dict]] = {}
     for these in all_runs().values():
         for run in these:
             key = (run["data"]["origin"], run["config"]["dataset"])
-            recorded.setdefault(key, []).append(run["seconds"])
+            recorded.setdefault(key, []).append(run)
+    on_gpu = safe_core.here()[0].type == "cuda"
     seconds = 0.0
     for fields in asked:
         key = (safe_core.origin_of(fields.get("data_root")), fields["dataset"])
-        seconds += float(np.mean(recorded[key])) if key in recorded else np.nan
+        seconds += mean_seconds(recorded.get(key, []), on_gpu=on_gpu)
     return seconds / 3600

@@ -357,3 +357,42 @@ def test_light_comes_in_four_bins_and_an_edge_belongs_to_the_darker_one(tmp_path
     assert list(light) == [bright, dark, dim, dim, indoors, indoors, bright, bright, dark]
     assert list(light.cat.categories) == [dark, dim, indoors, bright]
     assert lit["not run"] == [] and "light" not in run["predictions"]
+
+
+# ---------------------------------------------------------------- kinds of machines
+GPU = {"hardware": {"gpu": "A card"}}
+
+
+def test_runs_of_one_kind_of_machine_are_paired_where_one_of_them_was_made_on_both():
+    cpu, gpu = made_run(0, [1, 1, 1, 0]), made_run(0, [1, 0, 0, 0]) | GPU
+    row = made_run(0, [1, 1, 0, 0]) | GPU
+    assert effects.gains([row], [cpu]).tolist() == [[0, 0, -100, 0]]  # there is no other
+    both = cpu | {"elsewhere": gpu}
+    assert effects.gains([row], [both]).tolist() == [[0, 100, 0, 0]]
+    assert effects.gains([both], [row]).tolist() == [[0, -100, 0, 0]]
+    assert effects.gains([cpu], [both]).tolist() == [[0, 0, 0, 0]]  # alike, as they are kept
+    parts = effects.among([both], "name", ["r1", "r2"])
+    assert effects.gains(effects.among([row], "name", ["r1", "r2"]), parts).tolist() == [[100, 0]]
+
+
+def test_a_reader_learns_how_rows_are_paired():
+    cpu = [made_run(seed, [1, 0]) for seed in range(3)]
+    gpu = [run | GPU for run in cpu]
+    assert effects.how_paired({"a": cpu, "b": cpu, "not run": []}) == []
+    (seeds,) = effects.how_paired({"a": cpu, "b": cpu[:2]})
+    assert seeds.startswith("Rows differ in their number of seeds.")
+    _, one = effects.how_paired({"a": cpu, "b": cpu, "c": cpu[:1]})
+    assert one == "A row of a single pair has the spread over seeds of the others."
+    (machines,) = effects.how_paired({"a": cpu, "b": gpu})
+    assert machines.endswith("on the same kind of machine; 3 pairs to the first row could not be.")
+    twins = [run | {"elsewhere": twin} for run, twin in zip(cpu, gpu, strict=True)]
+    (machines,) = effects.how_paired({"a": twins, "b": gpu})
+    assert machines.endswith("their difference is that on the same kind of machine.")
+
+
+def test_rows_that_are_not_trained_can_be_kept_out_of_the_spread():
+    same, a, b = (of_accuracies(*each) for each in ((50, 50, 50), (60, 70, 80), (60, 80, 64)))
+    found, trained = {"same": same, "a": a, "b": b}, {"a": a, "b": b}
+    half = effects.effect_table(found, baseline="same", pooled=trained)["± difference"]["a"]
+    assert half == effects.difference(a, same, table=trained).half
+    assert half > effects.effect_table(found, baseline="same")["± difference"]["a"]

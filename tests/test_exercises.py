@@ -159,14 +159,14 @@ def test_the_page_names_the_rows_and_the_claim_that_rest_on_its_run():
     text = " ".join(page("one_number").split())
     name = places.Place.of(safe_core.configure(dataset="hardvs")).name
     assert name == "sample/hardvs/base/seed0"
-    for study, row in (("fig4", "template"), ("modalities", "RGB and events, with text")):
+    for study, row in (("variants", "the paper's model"), ("dataset_size", "48 a class")):
         assert studies.studies("hardvs", "sample")[study][row] == {} and f"*{row}*" in text
     assert paper.claims().fields["s43-hardvs-base"] == {}
     seeds = len(studies.records({}, dataset="hardvs", origin="sample"))
     factor = stats.t.ppf(0.975, seeds - 1) * (1 + 1 / seeds) ** 0.5
     assert (
-        seeds == 3
-        and "has three seeds, 0 to 2" in text
+        seeds == 8
+        and "has eight seeds, 0 to 7" in text
         and "--seed 8" in text  # which no sweep makes
         and f"{factor:.1f} times" in text
     )

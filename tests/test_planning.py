@@ -129,7 +129,7 @@ def test_what_the_book_says_of_one_gpu_follows_from_what_was_measured():
     )
     saved = (ms - compiled[0]) / 1e3
     epochs = compiled[3] / saved / (train // base.batch_size)
-    loaders = {form: float(rate) for form, _, _, rate, *_ in results("## Loading")}
+    loaders = {form: float(rate) for form, _, _, rate, *_ in results("<!-- part loader")}
     pack = loaders["pack, resized on the device"]
     of_theirs = re.search(r"(\d+)% of their peak", planning.compared(base))
     evaluated = work * 1e12 / clip.testing
@@ -153,6 +153,7 @@ def test_what_the_book_says_of_one_gpu_follows_from_what_was_measured():
         f"takes {planning.hours([base], work):.1f} hours on one such card",
         f"gave {of_theirs[1]} % of their peak",
         f"gave {pack:.0f} clips/s a core",
+        f"folders of PNG files ({loaders['PNG folders']:.0f} clips/s a core)",
         f"asks for about {round(evaluated, -2):.0f} clips/s",
         f"{again[2]} GiB at most in bfloat16, not {peak} (measured",
     ):

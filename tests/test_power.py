@@ -108,3 +108,5 @@ def test_two_models_that_are_right_independently_differ_binomially():
 def test_time_is_that_of_the_records():
     runs = [made_run(0, [1]) | {"seconds": 60.0}, made_run(1, [1]) | {"seconds": 180.0}]
     assert power.minutes_of_a_run({"a": runs[:1], "b": runs[1:], "not run": []}) == 2
+    on_gpu = made_run(2, [1]) | {"seconds": 1.0, "hardware": {"gpu": "A card"}}
+    assert power.minutes_of_a_run({"a": [*runs, on_gpu]}) == 2

@@ -20,6 +20,7 @@ def run_of(probabilities, seed=0, *, whole=True, name="rgb"):
     table = predictions.as_table(recordings, log_probs, order)
     return {
         "config": {"seed": seed},
+        "hardware": {"gpu": None},
         "path": f"results/{name}/seed{seed}",
         "predictions": table,
         "log_probs": log_probs if whole else None,
@@ -108,3 +109,20 @@ def test_the_oracle_is_never_below_the_others():
         best = found["oracle"][0]["test"]["top1"]
         names = ("RGB alone", "events alone", "surer of the two")
         assert all(found[name][0]["test"]["top1"] <= best for name in names)
+
+
+def test_two_seeds_are_averaged_as_two_cameras_are():
+    runs = [run_of(RGB, 0), run_of(EVENT, 1)]
+    of_two = rivals.of_two_seeds(runs)
+    assert [run["config"]["seed"] for run in of_two] == [0, 1]
+    for run in of_two:  # each pair once in either order
+        assert list(run["predictions"].class1) == [1, 1, 0, 1] and run["test"]["top1"] == 25
+    three = rivals.of_two_seeds([*runs, run_of(EVENT, 2)])
+    assert [run["test"]["top1"] for run in three] == [25, 25, 25]
+    assert rivals.of_two_seeds(runs[:1]) == []
+    assert rivals.of_two_seeds([run_of(RGB, 0), run_of(EVENT, 1, whole=False)]) == []
+
+
+def test_a_rival_is_no_run_that_was_made_elsewhere():
+    rgb = run_of(RGB) | {"elsewhere": run_of(RGB)}
+    assert rivals.rivals([rgb], [run_of(EVENT)])["surer of the two"][0]["elsewhere"] is None

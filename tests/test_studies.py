@@ -9,6 +9,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 from conftest import ROOT
 from made_runs import made_run, of_accuracies, write_record
 from recipes import random_events, save_npz
@@ -507,4 +508,11 @@ def test_the_expected_time_is_that_of_recorded_runs_of_the_same_data(monkeypatch
     assert studies.expected_hours([hardvs, hardvs, poker]) == pytest.approx(2 + 2 + 5)
     assert studies.expected_hours([hardvs | {"data_root": "/data"}]) == pytest.approx(100)
     assert studies.expected_hours([]) == 0
+    on_gpu = made_run(0, [1], dataset="hardvs") | {"seconds": 36.0, "hardware": {"gpu": "A card"}}
+    recorded["sample/hardvs/base"].append(on_gpu)
+    for here, hours_of_two in (("cpu", 4), ("cuda", 0.02)):
+        device = (torch.device(here), 0, 1)
+        monkeypatch.setattr(studies.safe_core, "here", lambda device=device: device)
+        assert studies.expected_hours([hardvs, hardvs]) == pytest.approx(hours_of_two)
+        assert studies.expected_hours([poker]) == pytest.approx(5)  # no other kind is recorded
     assert np.isnan(studies.expected_hours([hardvs, poker | {"data_root": "/data"}]))
