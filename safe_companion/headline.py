@@ -222,7 +222,7 @@ def other_methods() -> str:
         line = compared.loc[best].to_dict()
         effect.append(line["effect"])
         said = _in_words(line, line["effect"])
-        own = f"{table['top-1 [%]'].iloc[0]:.0f} %"
+        own = f"SAFE with AFE and rewritten names: {table['top-1 [%]'].iloc[0]:.0f} %"
         parts.append(f"{TITLES[name]} ({own}), {best} (the best of {len(compared)}) {said}")
     if not parts:
         return ""
@@ -233,8 +233,8 @@ def other_methods() -> str:
         otherwise="Whether another method does better than SAFE differs, or cannot be told",
     )
     return (
-        f"**{verdict}** with adaptive event windows and rewritten names, in as many steps: "
-        f"{'; '.join(parts)}. These intervals know nothing of the choice of the best."
+        f"**{verdict}**, in as many steps: {'; '.join(parts)}. These intervals know nothing of the "
+        "choice of the best."
     )
 
 
