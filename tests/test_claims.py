@@ -396,3 +396,20 @@ def test_a_ledger_names_the_claim_then_the_paper_then_us_then_the_verdict(monkey
         "difference ±_difference pairs detectable verdict record commit code"
     )
     assert ledger.index.name == "claim" and ledger.ours.isna().all()
+
+
+@pytest.mark.parametrize(
+    ("loss", "verdict"), [(0.49, "same direction"), (0.51, "hardly trained"), (1, "hardly trained")]
+)
+def test_a_row_that_has_hardly_begun_to_learn_says_nothing_of_its_method(loss, verdict):
+    """Of 4 classes a guess has the loss log 4."""
+
+    def with_loss(runs, share):
+        history = [{"train_loss": 2.0}, {"train_loss": share * np.log(4)}]
+        return [run | {"history": history, "log_probs": np.zeros((100, 4))} for run in runs]
+
+    found = {"SAFE": with_loss(of_accuracies(80, 81, 80), 0.1)}
+    found["C3D"] = with_loss(of_accuracies(10, 11, 9), loss)
+    assert claims.beside_paper(found, "Table 2").verdict["C3D"] == verdict
+    found["SAFE"] = with_loss(found["SAFE"], 0.6)  # what it is compared with
+    assert claims.beside_paper(found, "Table 2").verdict["C3D"] == "hardly trained"

@@ -39,6 +39,7 @@ SIGNS = {  # beside the words of a verdict, so that nothing depends on colour
     "opposite": ("↘", "bad"),
     "smaller than": ("≈", "bad"),
     "cannot tell": ("~", "open"),
+    "hardly trained": ("⋯", "open"),
     "the same": ("=", "open"),
     "one seed": ("1", "open"),
     "too few seeds": ("…", "open"),
