@@ -83,6 +83,11 @@ def test_runs_made_on_two_machines_are_the_same_runs():
         for key in ("config", "sentences", "behaviour"):
             assert gpu[key] == cpu[key], (file, key)
         assert gpu["data"]["fingerprint"] == cpu["data"]["fingerprint"], file
+        elsewhere = records.load_run(kept.parent)["elsewhere"]
+        assert elsewhere["test"] == gpu["test"] and elsewhere["log_probs"] is not None
+        assert 100 * elsewhere["predictions"].correct.mean() == pytest.approx(
+            gpu["test"]["top1"], abs=1e-3
+        )
 
 
 def test_the_book_reads_the_pairs_of_machines_as_they_are():
@@ -115,6 +120,7 @@ VERDICTS = {
     "opposite",
     "smaller than the paper's",
     "cannot tell",
+    "hardly trained",
     "one seed: no interval",
     "one seed: no verdict",
     "not run: needs HARDVS",
