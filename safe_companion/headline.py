@@ -185,7 +185,7 @@ def two_cameras() -> str:
     verdict = "Two cameras beat one" if better else "Two cameras do not always beat one"
     said = f"**{verdict}**, over all recordings: {'; '.join(parts)}."
     if exceptions:
-        said += f" Where one camera fails, the other alone is better: {'; '.join(exceptions)}."
+        said += f" Where one camera fails, the other alone is better than both: {'; '.join(exceptions)}."
     return said
 
 
@@ -230,7 +230,7 @@ def other_methods() -> str:
         line = compared.loc[best].to_dict()
         effect.append(line["effect"])
         said = _in_words(line, line["effect"])
-        own = f"SAFE with AFE and rewritten names: {table['top-1 [%]'].iloc[0]:.0f} %"
+        own = f"the whole SAFE: {table['top-1 [%]'].iloc[0]:.0f} %"
         parts.append(f"{TITLES[name]} ({own}), {best} (the best of {len(compared)}) {said}")
     if not parts:
         return ""
