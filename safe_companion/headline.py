@@ -185,7 +185,8 @@ def two_cameras() -> str:
     verdict = "Two cameras beat one" if better else "Two cameras do not always beat one"
     said = f"**{verdict}**, over all recordings: {'; '.join(parts)}."
     if exceptions:
-        said += f" Where one camera fails, the other alone is better than both: {'; '.join(exceptions)}."
+        better_alone = "; ".join(exceptions)
+        said += f" Where one camera fails, the other alone is better than both: {better_alone}."
     return said
 
 
