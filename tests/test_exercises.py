@@ -159,7 +159,7 @@ def test_the_page_names_the_rows_and_the_claim_that_rest_on_its_run():
     text = " ".join(page("one_number").split())
     name = places.Place.of(safe_core.configure(dataset="hardvs")).name
     assert name == "sample/hardvs/base/seed0"
-    for study, row in (("variants", "the paper's model"), ("dataset_size", "48 a class")):
+    for study, row in (("variants", "the paper's model"), ("dataset_size", "all")):
         assert studies.studies("hardvs", "sample")[study][row] == {} and f"*{row}*" in text
     assert paper.claims().fields["s43-hardvs-base"] == {}
     seeds = len(studies.records({}, dataset="hardvs", origin="sample"))
