@@ -21,6 +21,7 @@ Each module answers one question, which its first line asks. Imports point down 
     robustness, temperatures      a model when cameras fail; at which temperature it is honest
     prediction, converting        a trained model asked; recordings written as npz
     baselines, pretraining        simple classifiers; CLIP trained further on pairs
+    cost                          parameters, operations, time and memory of a model
     runs                          one training, and what is kept of it
     records                       what is known of a run
     predictions                   what a model answered on each test recording

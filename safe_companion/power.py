@@ -80,3 +80,15 @@ def designs(
 def minutes_of_a_run(found: Found) -> float:
     """The mean training time of a study's runs, as recorded."""
     return float(np.mean([run["seconds"] for runs in found.values() for run in runs])) / 60
+
+
+MINUTES = {False: "CPU [min]", True: "GPU [min]"}  # columns: without and with a GPU
+
+
+def fastest_minutes(runs: list[dict]) -> dict[str, float]:
+    """Training time of the fastest of some runs on either kind of machine; nan without any."""
+    found = dict.fromkeys(MINUTES.values(), np.nan)
+    for run in runs:
+        column = MINUTES[bool(run["hardware"]["gpu"])]
+        found[column] = float(np.nanmin([found[column], run["seconds"] / 60]))
+    return found

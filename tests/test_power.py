@@ -108,3 +108,13 @@ def test_two_models_that_are_right_independently_differ_binomially():
 def test_time_is_that_of_the_records():
     runs = [made_run(0, [1]) | {"seconds": 60.0}, made_run(1, [1]) | {"seconds": 180.0}]
     assert power.minutes_of_a_run({"a": runs[:1], "b": runs[1:], "not run": []}) == 2
+
+
+def test_training_times_of_cpus_and_gpus_stand_apart():
+    def run(seconds, gpu):
+        return {"seconds": seconds, "hardware": {"gpu": gpu}}
+
+    found = power.fastest_minutes([run(180, None), run(120, None), run(30, "H200")])
+    assert found == {"CPU [min]": 2, "GPU [min]": 0.5}
+    assert np.isnan(power.fastest_minutes([run(60, "H200")])["CPU [min]"])
+    assert np.isnan(list(power.fastest_minutes([]).values())).all()
