@@ -12,6 +12,7 @@ Each module answers one question, which its first line asks. Imports point down 
     plots                         pictures of clips and runs
     recipe                        how long and how fast the samples are trained
     claims, rivals, power         verdicts on the paper's numbers; without fusion; what is seen
+    variance                      whether rows differ by more than their seeds
     planning, real_studies        how long tables take; studies on real recordings to be fetched
     studies                       several runs: their records, sweeps
     effects, rows                 differences and their intervals; the rows of every study
@@ -21,6 +22,7 @@ Each module answers one question, which its first line asks. Imports point down 
     robustness, temperatures      a model when cameras fail; at which temperature it is honest
     prediction, converting        a trained model asked; recordings written as npz
     baselines, pretraining        simple classifiers; CLIP trained further on pairs
+    cost                          parameters, operations, time and memory of a model
     runs                          one training, and what is kept of it
     records                       what is known of a run
     predictions                   what a model answered on each test recording

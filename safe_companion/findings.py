@@ -1,13 +1,35 @@
 """What was found, in a sentence? First lines of pages that go beyond the paper, from records."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Any
 
+import numpy as np
 import pandas as pd
 
-from safe_companion import beyond, effects, wording
+from safe_companion import beyond, effects, variance, wording
 from safe_companion.robustness import CLEAN
 
 NOT_RUN = "**Not run**: no record says anything yet."
+ONE_SEED = "one seed: no interval"  # as `effects.Difference.effect` says it
+
+
+def _with_points(rows: pd.DataFrame) -> str:
+    """Rows of an effect table with their differences: "*a* (+1.2 points) and *b* (...)"."""
+    return _listed(
+        [f"*{name}* ({wording.signed(row.difference)} points)" for name, row in rows.iterrows()]
+    )
+
+
+def _listed(names: Sequence[str]) -> str:
+    """["a", "b", "c"] -> "a, b and c"."""
+    *first, last = names
+    return f"{', '.join(first)} and {last}" if first else last
+
+
+def _range(values: pd.Series, digits: int = 1) -> str:
+    """The least and the greatest of some numbers: "0.8 to 1.4", or "0.8" if they are equal."""
+    low, high = (f"{value:.{digits}f}" for value in (values.min(), values.max()))
+    return low if low == high else f"{low} to {high}"
 
 
 def of_rows(table: pd.DataFrame, *, dataset: str, origin: str) -> str:
@@ -17,26 +39,23 @@ def of_rows(table: pd.DataFrame, *, dataset: str, origin: str) -> str:
         return NOT_RUN
     clear = rows[rows.effect.isin(["better", "worse"])]
     said = [
-        f"{name} is {row.effect} by {abs(row.difference):.1f} ± {row['± difference']:.1f} points"
+        f"*{name}* is {row.effect} by {abs(row.difference):.1f} ± {row['± difference']:.1f} points"
         for name, row in clear.iterrows()
     ]
     unclear = rows[rows.effect.str.startswith("cannot tell")]
     if len(unclear):
-        low, high = (
-            f"{value:.1f}" for value in (unclear.detectable.min(), unclear.detectable.max())
-        )
-        limit = low if low == high else f"{low} to {high}"
+        limit = _range(unclear.detectable)
         several = "each of the others" if said else "each of the rows"
-        which = several if len(unclear) > 1 else str(unclear.index[0])
+        which = several if len(unclear) > 1 else f"*{unclear.index[0]}*"
         said.append(f"of {which} we cannot tell: effects below {limit} points would not be seen")
-    said += [f"{name} is the same" for name in rows.index[rows.effect == "the same"]]
-    once = int((rows.effect == "one seed: no interval").sum())
-    if once:
-        said.append(f"one seed says nothing of {wording.counted(once, 'row')}")
+    said += [f"*{name}* is the same" for name in rows.index[rows.effect == "the same"]]
+    once = rows[rows.effect == ONE_SEED]
+    if len(once):
+        said.append(f"with one seed in common there is no verdict on {_with_points(once)}")
     first = table.iloc[0]
-    missing = [str(name) for name, row in table.iterrows() if not row.seeds]
+    missing = [f"*{name}*" for name, row in table.iterrows() if not row.seeds]
     return (
-        f"**Beside {table.index[0]} ({first['top-1 [%]']:.1f} %): {'; '.join(said)}.** "
+        f"**Beside *{table.index[0]}* ({first['top-1 [%]']:.1f} %): {'; '.join(said)}.** "
         f"({origin} of {dataset}, top-1)" + (f" Not run: {', '.join(missing)}." if missing else "")
     )
 
@@ -87,6 +106,172 @@ def of_calibration(table: pd.DataFrame, *, dataset: str, origin: str) -> str:
     for name, row in table.iterrows():
         gap = row.confidence - row["top-1 [%]"]
         kind = "too sure" if gap > 0 else "not sure enough"
-        measurable = kind if row.low > 0.5 else "no error that chance could not make"
+        measurable = kind if row.low > 0.5 else "chance alone could make it"
         parts.append(f"{name}: {row.corrected:.1f} % ({measurable})")
     return f"**Calibration error, chance taken off: {'; '.join(parts)}** ({origin} of {dataset})."
+
+
+# ------------------------------------------------------------------------------- single pages
+
+
+def of_choices(table: pd.DataFrame, choices: Sequence[str], noted: Mapping[str, str]) -> dict:
+    """{what is known: lines} of the released code's choices, of `effects.effect_table`.
+
+    What is known: "worse", "better", "the same", "cannot tell", "one seed", "noted", "not run".
+    noted: {choice: what is known of it in another way}, whatever its line says.
+    """
+    kinds: dict[str, list[str]] = {}
+    for choice in choices:
+        kind = "not run"
+        if choice in noted:
+            kind = "noted"
+        elif choice in table.index and table.seeds[choice]:
+            kind = table.effect[choice].split(":")[0]
+        kinds.setdefault(kind, []).append(choice)
+    order = ("worse", "better", "the same", "cannot tell", "one seed", "noted", "not run")
+    return {kind: kinds[kind] for kind in order if kind in kinds}
+
+
+def of_deviations(
+    table: pd.DataFrame,
+    choices: Sequence[str],
+    noted: Mapping[str, str],
+    *,
+    together: str,
+    dataset: str,
+    origin: str,
+) -> str:
+    """What the released code's choices change, one at a time and then together.
+
+    table: `effects.effect_table`, our reading of the paper first; choices, noted: as for
+    `of_choices`; together: the row that makes all of them.
+    """
+    if not table.difference.notna().any():
+        return NOT_RUN
+    kinds = of_choices(table, choices, noted)
+    said = []
+    for kind in ("worse", "better"):
+        for name, row in table.loc[kinds.get(kind, [])].iterrows():
+            size = f"{abs(row.difference):.1f} ± {row['± difference']:.1f} points"
+            said.append(f"*{name}* is {kind} by {size}")
+    if unclear := kinds.get("cannot tell"):
+        limit = _range(table.detectable[unclear])
+        names = _listed([f"*{name}*" for name in unclear])
+        said.append(f"of {names} we cannot tell: effects below {limit} points would not be seen")
+    said += [f"*{name}* is the same" for name in kinds.get("the same", [])]
+    if once := kinds.get("one seed"):
+        said.append(
+            f"with one seed in common there is no verdict on {_with_points(table.loc[once])}"
+        )
+    said += [f"*{name}* {noted[name]}" for name in kinds.get("noted", [])]
+    if lacking := len(kinds.get("not run", [])):
+        said.append(f"{lacking} {'was' if lacking == 1 else 'were'} not run")
+    told = len(kinds.get("worse", [])) + len(kinds.get("better", []))
+    lead = f"Of {len(choices)} choices of the released code, {told or 'none'}"
+    lead += f" {'makes' if told < 2 else 'make'} a difference here that can be told"
+    if set(kinds) <= {"noted", "not run"}:
+        lead = f"None of the released code's {len(choices)} choices was compared here by itself"
+    sentence = f"{lead}: {'; '.join(said)}."
+    if together in table.index and table.seeds[together]:
+        every: Any = table.loc[together]
+        gain = wording.compared(every.difference, every["± difference"], every.pairs, every.effect)
+        sentence += f" All of them together: {gain}."
+    first = f"{table.index[0]}, {table['top-1 [%]'].iloc[0]:.1f} %"
+    return f"**{sentence}** ({origin} of {dataset}, top-1, beside {first})"
+
+
+def of_wording(
+    accuracies: Mapping[str, float],
+    scatter: variance.Scatter,
+    *,
+    dataset: str,
+    origin: str,
+) -> str:
+    """Whether wording makes more difference than the seed.
+
+    accuracies: {wording: mean top-1} of two or more that were run; scatter: of their runs.
+    """
+    count = len(accuracies)
+    where = f"({origin} of {dataset}, top-1)"
+    if np.isnan(scatter.p):
+        shown = _range(pd.Series(accuracies))
+        return (
+            "**Whether wording makes more difference than the seed cannot be told: no two rows "
+            f"have two seeds.** The {count} wordings have {shown} %. {where}"
+        )
+    spread = (
+        f"the means of {count} wordings scatter by {scatter.between:.2f} points, where seeds alone "
+        f"would give {scatter.chance:.2f} (standard deviations; F test, p = {scatter.p:.2f})"
+    )
+    if scatter.p < 0.05:
+        return f"**Wording makes more difference than the seed: {spread}.** {where}"
+    return (
+        f"**No difference between wordings can be told from the seed's: {spread}; a scatter below "
+        f"{scatter.smallest:.1f} points would not be seen.** {where}"
+    )
+
+
+def of_rates(
+    tried: Mapping[str, Mapping[float, float]],
+    best: Mapping[str, float],
+    *,
+    classes: int,
+    recordings: int,
+    dataset: str,
+    origin: str,
+) -> str:
+    """Which learning rate each method gets, and on which recordings that was decided.
+
+    tried: {method: {rate: top-1 on `recordings` recordings}}; best: the chosen rates. A method
+    whose best is within two standard errors of guessing one of `classes` has learned nothing.
+    """
+    if not best:
+        return NOT_RUN
+    chance = 100 / classes
+    learned = chance + 2 * (chance * (100 - chance) / recordings) ** 0.5
+    parts = []
+    for method, rate in best.items():
+        top1 = tried[method][rate]
+        text = f"{method} {rate:g} ({top1:.1f} %)"
+        if top1 <= learned:
+            text += f", but with none does it learn more than to guess ({chance:.1f} %)"
+        elif rate in (min(tried[method]), max(tried[method])):
+            end = "highest" if rate == max(tried[method]) else "lowest"
+            text += f", the {end} that was tried"
+        parts.append(text)
+    where = "that no table tests" if origin == "sample" else "held out of the training list"
+    missing = [method for method in tried if method not in best]
+    return (
+        f"**Chosen for each method on recordings {where}: {'; '.join(parts)}.** ({origin} of "
+        f"{dataset}, top-1, one run a rate)"
+        + (f" Not run with all: {', '.join(missing)}." if missing else "")
+    )
+
+
+def of_cost(counts: pd.DataFrame, entries: Sequence[dict]) -> str:
+    """Where the paper's model spends parameters, operations and time.
+
+    counts: `cost.Counts.table`; entries: of quiet machines, as `cost.entries` gives them.
+    """
+    paper = counts.loc["paper"]
+    full, one = paper.loc["full model"], paper.loc["RGB only"]
+    once, of_one = (row["vision tower"] + row.fusion for row in (full, one))
+    share = 100 * full["vision tower"] / once
+    weights = 100 * full["fusion parameters"] / full.parameters
+    sentence = (
+        f"At the paper's size the vision tower does {share:.0f} % of the work for a recording "
+        f"({once / 1e9:,.0f} GFLOP, texts kept) and the fusion {100 - share:.0f} %, with "
+        f"{weights:.0f} % of {full.parameters / 1e6:,.0f} million parameters; both cameras take "
+        f"{once / of_one:.1f} times the operations of RGB alone"
+    )
+    times = []
+    for entry in entries:
+        both, rgb = (
+            entry["results"]["paper"][row]["texts kept"]["median_ms"]
+            for row in ("full model", "RGB only")
+        )
+        on = entry["hardware"]["gpu"] or f"{entry['threads']} threads of {entry['hardware']['cpu']}"
+        times.append(f"{both:,.0f} ms beside {rgb:,.0f} ({both / rgb:.1f} times) on {on}")
+    if times:
+        return f"**{sentence}, measured {'; '.join(times)}.**"
+    return f"**{sentence}.** No time of a quiet machine was measured yet."

@@ -81,3 +81,15 @@ def designs(
 def minutes_of_a_run(found: Found) -> float:
     """The mean training time of a study's runs, as recorded, of those without a GPU if any are."""
     return records.mean_seconds(itertools.chain(*found.values()), on_gpu=False) / 60
+
+
+MINUTES = {False: "CPU [min]", True: "GPU [min]"}  # columns: without and with a GPU
+
+
+def fastest_minutes(runs: list[dict]) -> dict[str, float]:
+    """Training time of the fastest of some runs on either kind of machine; nan without any."""
+    found = dict.fromkeys(MINUTES.values(), np.nan)
+    for run in runs:
+        column = MINUTES[bool(run["hardware"]["gpu"])]
+        found[column] = float(np.nanmin([found[column], run["seconds"] / 60]))
+    return found

@@ -51,7 +51,7 @@ def best_rates(found: Found) -> dict[str, float]:
     scores: dict[str, dict[float, float]] = {}
     for row, of_row in found.items():
         model, rate = row.split(", ")
-        scores.setdefault(model, {})[float(rate)] = _score(of_row[0]) if of_row else np.nan
+        scores.setdefault(model, {})[float(rate)] = tuning_score(of_row[0]) if of_row else np.nan
     return {
         model: min(tried, key=lambda rate: (-tried[rate], rate))
         for model, tried in scores.items()
@@ -59,7 +59,8 @@ def best_rates(found: Found) -> dict[str, float]:
     }
 
 
-def _score(run: dict) -> float:
+def tuning_score(run: dict) -> float:
+    """The accuracy by which a rate is chosen: on the tuning sample, or on the validation split."""
     if run["data"]["origin"] == "sample":
         return run["test"]["top1"]
     return max(epoch["val_top1"] for epoch in run["history"])

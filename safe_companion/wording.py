@@ -49,4 +49,6 @@ def compared(mean: float, half: float, pairs: float, effect: str) -> str:
         return f"the same in every answer, {over}"
     if effect in ("better", "worse"):
         return f"{effect} by {abs(mean):.1f}{plus_minus(half)} points, {over}"
+    if pairs == 1 and effect.startswith("one seed"):
+        return f"{signed(mean)} points with {effect}"
     return f"{signed(mean)}{plus_minus(half)} points, {over}: {effect}"

@@ -1,5 +1,6 @@
 """Means, paired differences, intervals: against numbers worked out by hand, and by simulation."""
 
+import dataclasses
 from types import SimpleNamespace
 
 import numpy as np

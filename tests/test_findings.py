@@ -1,17 +1,28 @@
 """First sentences of pages, and temperatures: what they say of numbers that are easy to follow."""
 
 import dataclasses
+import itertools
 
+import nbformat
 import numpy as np
 import pandas as pd
 import pytest
 import recipes
 import torch
+from conftest import ROOT
 from made_runs import made_run
 from test_prediction import make_checkpoint
 
 import safe_core
-from safe_companion import calibration, datasets, effects, findings, robustness, robustness_plots
+from safe_companion import (
+    calibration,
+    datasets,
+    effects,
+    execution,
+    findings,
+    robustness,
+    robustness_plots,
+)
 from safe_companion import temperatures as temps
 
 HERE = {"dataset": "hardvs", "origin": "sample"}
@@ -35,8 +46,8 @@ def test_a_finding_names_what_is_better_and_what_was_not_run():
     found = {"paper": runs(60), "names": runs(90), "same": runs(60), "more": []}
     table = effects.effect_table(found, baseline="paper")
     assert findings.of_rows(table, **HERE) == (
-        "**Beside paper (60.0 %): names is better by 30.0 ± 9.1 points; same is the same.** "
-        "(sample of hardvs, top-1) Not run: more."
+        "**Beside *paper* (60.0 %): *names* is better by 30.0 ± 9.1 points; *same* is the same.** "
+        "(sample of hardvs, top-1) Not run: *more*."
     )
     empty = effects.effect_table({"paper": runs(60), "names": []}, baseline="paper")
     assert findings.of_rows(empty, **HERE) == findings.NOT_RUN
@@ -51,10 +62,13 @@ def test_a_finding_says_what_would_not_have_been_seen():
     assert ": of each of the rows we cannot tell: effects below" in said
     del found["two"]
     said = findings.of_rows(effects.effect_table(found, baseline="paper"), **HERE)
-    assert ": of one we cannot tell: effects below" in said
-    once = {"paper": runs(0, seeds=1), "one": runs(1, seeds=1)}
+    assert ": of *one* we cannot tell: effects below" in said
+    once = {"paper": runs(0, seeds=1), "one": runs(1, 2, seeds=1), "two": runs(seeds=1)}
     said = findings.of_rows(effects.effect_table(once, baseline="paper"), **HERE)
-    assert said.startswith("**Beside paper (50.0 %): one seed says nothing of 1 row.**")
+    assert said.startswith(
+        "**Beside *paper* (50.0 %): with one seed in common there is no verdict on *one* (+1.0 "
+        "points) and *two* (−1.0 points).**"
+    )
 
 
 def lines(**top1):
@@ -92,7 +106,7 @@ def test_a_finding_says_whether_a_model_is_too_sure():
     )
     said = findings.of_calibration(table, **HERE)
     assert "sure: 10.0 % (too sure)" in said and "shy: 15.0 % (not sure enough)" in said
-    assert "fine: 1.0 % (no error that chance could not make)" in said
+    assert "fine: 1.0 % (chance alone could make it)" in said
     assert findings.of_calibration(table[:0], **HERE) == findings.NOT_RUN
 
 
@@ -151,3 +165,157 @@ def test_without_held_out_recordings_the_other_sample_serves(hands, monkeypatch)
     assert asked == [dataclasses.replace(sample, sample_seed=1)]
     with pytest.raises(ValueError, match="no recording is held out"):
         temps.held_out(asked[0], splits)
+
+
+# ------------------------------------------------------------------------------- single pages
+MINUS = "\N{MINUS SIGN}"
+
+
+def runs_of(*right, seeds=3):
+    """Runs that are right of the recordings above 50 and of these, of 0 to 50."""
+    return [made_run(s, [i in right or i > 50 for i in range(100)]) for s in range(seeds)]
+
+
+def deviations(choices, noted, **found):
+    table = effects.effect_table({"ours": runs_of(0, 1, 2)} | found, baseline="ours")
+    return findings.of_deviations(table, choices, noted, together="all", **HERE)
+
+
+def test_choices_are_told_apart_by_what_is_known_of_them():
+    worse = [made_run(seed, [i > 90 for i in range(100)]) for seed in range(3)]
+    found = {"a": worse, "b": runs_of(0, 1, 5), "all": worse}
+    half = {
+        row: effects.difference(
+            found[row], runs_of(0, 1, 2), table={"ours": runs_of(0, 1, 2)} | found
+        )
+        for row in found
+    }
+    said = deviations(["a", "b", "c", "d"], {"c": "could not matter (why)"}, **found)
+    assert said == (
+        "**Of 4 choices of the released code, 1 makes a difference here that can be told: *a* is "
+        f"worse by 43.0 ± {half['a'].half:.1f} points; of *b* we cannot tell: effects below "
+        f"{half['b'].smallest:.1f} points would not be seen; *c* could not matter (why); 1 was not "
+        f"run. All of them together: worse by 43.0 ± {half['all'].half:.1f} points, 3 paired "
+        "runs.** (sample of hardvs, top-1, beside ours, 52.0 %)"
+    )
+    table = effects.effect_table({"ours": runs_of(0, 1, 2)} | found, baseline="ours")
+    kinds = findings.of_choices(table, ["d", "c", "b", "a"], {"c": ""})
+    assert list(kinds.items()) == [
+        ("worse", ["a"]),
+        ("cannot tell", ["b"]),
+        ("noted", ["c"]),
+        ("not run", ["d"]),
+    ]
+
+
+def test_choices_with_one_seed_have_no_verdict():
+    once = {"a": runs_of(seeds=1), "b": runs_of(0, 1, 2, 3, seeds=1), "all": runs_of(seeds=1)}
+    said = deviations(["a", "b", "c", "d"], {}, **once)
+    assert said.startswith(
+        "**Of 4 choices of the released code, none makes a difference here that can be told: with "
+        f"one seed in common there is no verdict on *a* ({MINUS}3.0 points) and *b* (+1.0 points); "
+        f"2 were not run. All of them together: {MINUS}3.0 points with one seed: no interval.**"
+    )
+    del once["a"], once["b"]
+    said = deviations(["a", "b"], {"a": "could not matter"}, **once)
+    assert said.startswith(
+        "**None of the released code's 2 choices was compared here by itself: *a* could not "
+        "matter; 1 was not run. All of them together: "
+    )
+    assert deviations(["a"], {"a": "could not matter"}) == findings.NOT_RUN
+
+
+def test_wordings_are_told_from_seeds_only_where_they_scatter_more():
+    def said(shift):
+        rows = {
+            "a": [80, 82, 84, 81],
+            "b": [80.2 + shift, 82, 83.8 + shift, 81 + shift],
+            "c": [79.9, 82.3, 84, 80.9],
+        }
+        found = {
+            row: [made_run(s, [1, 0], top1=value) for s, value in enumerate(values)]
+            for row, values in rows.items()
+        }
+        means = effects.effect_table(found, baseline="a")["top-1 [%]"]
+        return findings.of_wording(means, effects.scatter(found, list(found)), **HERE)
+
+    assert said(3).startswith("**Wording makes more difference than the seed: the means of 3")
+    for shift in (0, 0.8):  # p = 0.96 and 0.06
+        assert said(shift).startswith("**No difference between wordings can be told from the seed")
+    assert "a scatter below 0." in said(0) and "would not be seen" not in said(3)
+    once = {row: [made_run(0, [1, 0], top1=top1)] for row, top1 in {"a": 80, "b": 81.5}.items()}
+    scatter = effects.scatter(once, ["a", "b"])
+    assert findings.of_wording({"a": 80.0, "b": 81.5}, scatter, **HERE) == (
+        "**Whether wording makes more difference than the seed cannot be told: no two rows have "
+        "two seeds.** The 2 wordings have 80.0 to 81.5 %. (sample of hardvs, top-1)"
+    )
+
+
+def test_a_learning_rate_is_said_with_the_recordings_that_chose_it():
+    tried = {
+        "C3D": {3e-4: 11.0, 1e-3: 40.0, 3e-3: 20.0},
+        "TSM": {3e-4: 70.0, 1e-3: 80.0, 3e-3: 90.0},
+        "Swin": {3e-4: 4.1, 1e-3: 5.0, 3e-3: 3.3},
+        "MViT": dict.fromkeys((3e-4, 1e-3, 3e-3), np.nan),
+    }
+    best = {"C3D": 1e-3, "TSM": 3e-3, "Swin": 1e-3}
+    of_list = {"classes": 25, "recordings": 2500}
+    said = findings.of_rates(tried, best, **of_list, **HERE)
+    assert said == (
+        "**Chosen for each method on recordings that no table tests: C3D 0.001 (40.0 %); TSM 0.003 "
+        "(90.0 %), the highest that was tried; Swin 0.001 (5.0 %).** (sample of hardvs, top-1, one "
+        "run a rate) Not run with all: MViT."
+    )
+    tried["Swin"][1e-3] = 4.7  # within two standard errors of 4 %
+    said = findings.of_rates(tried, best | {"C3D": 3e-4}, **of_list, dataset="x", origin="real")
+    assert "Swin 0.001 (4.7 %), but with none does it learn more than to guess (4.0 %)" in said
+    assert "held out of the training list: C3D 0.0003 (11.0 %), the lowest that was tried" in said
+    assert findings.of_rates(tried, {}, **of_list, **HERE) == findings.NOT_RUN
+
+
+def test_a_cost_is_said_in_parts_and_measured_only_where_it_was():
+    columns = ["vision tower", "fusion", "parameters", "fusion parameters"]
+    lines = {("paper", "full model"): [9e9, 1e9, 50e6, 5e6]}
+    lines["paper", "RGB only"] = [4.5e9, 0.5e9, 40e6, 4e6]
+    counts = pd.DataFrame.from_dict(lines, orient="index", columns=columns)
+    counts.index = pd.MultiIndex.from_tuples(counts.index)
+    said = findings.of_cost(counts, [])
+    assert said == (
+        "**At the paper's size the vision tower does 90 % of the work for a recording (10 GFLOP, "
+        "texts kept) and the fusion 10 %, with 10 % of 50 million parameters; both cameras take "
+        "2.0 times the operations of RGB alone.** No time of a quiet machine was measured yet."
+    )
+    times = {"full model": 3000.0, "RGB only": 1200.0}
+    entry = {
+        "hardware": {"gpu": None, "cpu": "A CPU"},
+        "threads": 2,
+        "results": {"paper": {row: {"texts kept": {"median_ms": t}} for row, t in times.items()}},
+    }
+    said = findings.of_cost(counts, [entry])
+    assert said.endswith(", measured 3,000 ms beside 1,200 (2.5 times) on 2 threads of A CPU.**")
+
+
+TRAINS = {"train", "pretrain_clip"}  # they show one training, not what was found
+PICTURES = {"attention", "fig3_afe", "fig5_fig7_top5", "fig6_embedding", "table1_datasets"}
+FOUND = sorted({path.stem for path in (ROOT / "notebooks").glob("*.ipynb")} - TRAINS - PICTURES)
+
+
+@pytest.mark.parametrize("name", FOUND)
+def test_a_page_opens_with_what_was_found(name):
+    """A title of one line, parameters, hidden cells whose last output is a sentence in bold."""
+    title, parameters, *cells = nbformat.read(ROOT / "notebooks" / f"{name}.ipynb", 4).cells
+    assert title.cell_type == "markdown" and len(title.source.splitlines()) == 1
+    assert execution.is_parameters(parameters)
+    opening = list(itertools.takewhile(lambda cell: cell.cell_type == "code", cells))
+    said = [
+        output.data["text/markdown"]
+        for cell in opening
+        for output in cell.outputs
+        if "text/markdown" in output.get("data", {})
+    ]
+    notes = ("**Sample data**", "**Real data**")
+    found = [text for text in said if not text.startswith(notes)]
+    assert found and all("hide-input" in cell.metadata.tags for cell in opening)
+    assert found[0].startswith("**") and found[0].count("**") >= 2
+    first, _, _ = found[0][2:].partition("**")
+    assert len(first.split()) >= 2

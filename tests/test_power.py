@@ -110,3 +110,13 @@ def test_time_is_that_of_the_records():
     assert power.minutes_of_a_run({"a": runs[:1], "b": runs[1:], "not run": []}) == 2
     on_gpu = made_run(2, [1]) | {"seconds": 1.0, "hardware": {"gpu": "A card"}}
     assert power.minutes_of_a_run({"a": [*runs, on_gpu]}) == 2
+
+
+def test_training_times_of_cpus_and_gpus_stand_apart():
+    def run(seconds, gpu):
+        return {"seconds": seconds, "hardware": {"gpu": gpu}}
+
+    found = power.fastest_minutes([run(180, None), run(120, None), run(30, "H200")])
+    assert found == {"CPU [min]": 2, "GPU [min]": 0.5}
+    assert np.isnan(power.fastest_minutes([run(60, "H200")])["CPU [min]"])
+    assert np.isnan(list(power.fastest_minutes([]).values())).all()

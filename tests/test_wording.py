@@ -39,7 +39,7 @@ def test_a_difference_is_better_or_worse_by_its_size():
     assert wording.compared(-0.5, 2, 3, unclear) == f"−0.5 ± 2.0 points, 3 paired runs: {unclear}"
     assert wording.compared(0, 0, 2, "the same") == "the same in every answer, 2 paired runs"
     alone = "one seed: no interval"
-    assert wording.compared(2.0, math.nan, 1, alone) == f"+2.0 points, 1 paired run: {alone}"
+    assert wording.compared(2.0, math.nan, 1, alone) == f"+2.0 points with {alone}"
     assert wording.compared(math.nan, math.nan, 0, "not run") == "not run"
 
 

@@ -1,0 +1,66 @@
+"""Whether rows differ by more than their seeds: against formulas, and by simulation."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from safe_companion import variance
+
+
+def with_top1(rows):
+    """{row: runs} of {row: {seed: top-1}}."""
+    return {
+        row: [{"config": {"seed": seed}, "test": {"top1": top1}} for seed, top1 in scores.items()]
+        for row, scores in rows.items()
+    }
+
+
+def test_scatter_of_rows_with_the_same_seeds_is_an_analysis_of_variance():
+    rng = np.random.default_rng(0)
+    scores = rng.normal(80, 2, (4, 5))
+    found = with_top1({f"row {i}": dict(enumerate(line)) for i, line in enumerate(scores)})
+    scatter = variance.scatter(found, list(found))
+    means = scores.mean(axis=1)
+    left = scores - means[:, None] - scores.mean(axis=0) + scores.mean()
+    noise = (left**2).sum() / (3 * 4)
+    assert scatter.between == pytest.approx(means.std(ddof=1))
+    assert scatter.chance == pytest.approx(np.sqrt(noise / 5))
+    assert scatter.f == pytest.approx(5 * means.var(ddof=1) / noise)
+    assert scatter.p == pytest.approx(stats.f.sf(scatter.f, 3, 12))
+
+
+def test_rows_that_are_not_compared_say_only_what_chance_does():
+    rows = {"a": {0: 80.0, 1: 81.0}, "b": {0: 82.0}, "other": {0: 20.0, 1: 22.0}}
+    scatter = variance.scatter(with_top1(rows), ["a", "b"])
+    rows["other"] = {0: 60.0, 1: 62.0}  # all by the same amount
+    same = variance.scatter(with_top1(rows), ["a", "b"])
+    assert dataclasses.astuple(same) == pytest.approx(dataclasses.astuple(scatter))
+    assert scatter.f == pytest.approx(scatter.between**2 / scatter.chance**2)
+    rows["other"] = {0: 60.0, 1: 61.5}  # nearly as a
+    assert variance.scatter(with_top1(rows), ["a", "b"]).chance == pytest.approx(scatter.chance / 2)
+    alone = variance.scatter(with_top1({"a": {0: 80.0}, "b": {0: 82.0}}), ["a", "b"])
+    assert alone.between == pytest.approx(np.sqrt(2)) and np.isnan(alone.p + alone.smallest)
+
+
+@pytest.mark.parametrize("lacking", [0, 3])
+def test_the_smallest_scatter_is_found_four_times_in_five(lacking):
+    """Rows drawn with that scatter; lacking: of so many rows all seeds but one."""
+    rng = np.random.default_rng(1)
+    shape = {f"row {i}": range(1 if i < lacking else 5) for i in range(8)}
+
+    def drawn(scatter):
+        rows = {}
+        for row, seeds in shape.items():
+            mean = rng.normal(80, scatter)
+            rows[row] = {seed: mean + rng.normal(0, 1) for seed in seeds}
+        return variance.scatter(with_top1(rows), list(rows))
+
+    # in units of the true noise, which each draw estimates anew
+    smallest = np.median([(d := drawn(0)).smallest / d.chance for _ in range(20)])
+    weight = sum(map(len, shape.values())) / len(shape) if not lacking else None
+    chance = 1 / np.sqrt(weight) if weight else np.median([drawn(0).chance for _ in range(200)])
+    share = np.mean([drawn(smallest * chance).p < 0.05 for _ in range(400)])
+    assert 0.73 < share < 0.87
+    assert 0.02 < np.mean([drawn(0).p < 0.05 for _ in range(400)]) < 0.09
