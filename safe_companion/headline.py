@@ -181,7 +181,7 @@ def two_cameras() -> str:
             for condition, line in by_condition.loc[row].iterrows():
                 if line["effect"] == "better":
                     gain = f"by {line['difference']:.1f}{wording.plus_minus(line['± difference'])}"
-                    exceptions.append(f"{alone} {WHERE[condition]} {gain} ({TITLES[name]})")
+                    exceptions.append(f"{alone} {WHERE[str(condition)]} {gain} ({TITLES[name]})")
     verdict = "Two cameras beat one" if better else "Two cameras do not always beat one"
     said = f"**{verdict}**, over all recordings: {'; '.join(parts)}."
     if exceptions:

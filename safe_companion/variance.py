@@ -1,4 +1,4 @@
-"""Do rows of a table differ by more than their seeds? An analysis of variance, and what it finds."""
+"""Do rows of a table differ by more than their seeds? An analysis of variance, and its power."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence

@@ -20,7 +20,12 @@ def run_of(answers, labels=LABELS, *, seed=0, **columns):
     table["correct"] = table.class1 == table.label
     table["condition"] = np.where(table.label.isin(UNSEEN), "unseen pair", "seen pair")
     top1 = 100 * table.correct.mean()
-    return {"config": {"seed": seed}, "predictions": table, "test": {"top1": top1}} | columns
+    return {
+        "config": {"seed": seed},
+        "hardware": {"gpu": None},
+        "predictions": table,
+        "test": {"top1": top1},
+    } | columns
 
 
 # ---------------------------------------------------------------- rows

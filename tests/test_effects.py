@@ -1,6 +1,5 @@
 """Means, paired differences, intervals: against numbers worked out by hand, and by simulation."""
 
-import dataclasses
 from types import SimpleNamespace
 
 import numpy as np
@@ -175,6 +174,7 @@ def test_the_interval_holds_the_truth_as_often_as_it_says(regime, seeds, rows):
             table[row] = [
                 {
                     "config": {"seed": seed},
+                    "hardware": {"gpu": None},
                     "predictions": SimpleNamespace(name=names, correct=pd.Series(answers[seed])),
                 }
                 for seed in range(seeds)

@@ -11,6 +11,7 @@ import recipes
 import torch
 from conftest import ROOT
 from made_runs import made_run
+from scipy import stats
 from test_prediction import make_checkpoint
 
 import safe_core
@@ -20,8 +21,10 @@ from safe_companion import (
     effects,
     execution,
     findings,
+    picture_findings,
     robustness,
     robustness_plots,
+    variance,
 )
 from safe_companion import temperatures as temps
 
@@ -108,6 +111,160 @@ def test_a_finding_says_whether_a_model_is_too_sure():
     assert "sure: 10.0 % (too sure)" in said and "shy: 15.0 % (not sure enough)" in said
     assert "fine: 1.0 % (chance alone could make it)" in said
     assert findings.of_calibration(table[:0], **HERE) == findings.NOT_RUN
+
+
+# ------------------------------------------------------------------------------- the figures
+ABOUT = {"about": "sample of hardvs"}
+
+
+def looked(even=(98.0, 99.0), apart=(6.0, 7.0)):
+    """A table of attention.ipynb."""
+    lines = {
+        "evenness [%]": [*even, 99.6, 99.5],
+        "true against wrong class [%]": [*apart, 3.0, 3.1],
+    }
+    columns = ["RGB, trained", "events, trained", "RGB, control", "events, control"]
+    return pd.DataFrame.from_dict(lines, orient="index", columns=columns)
+
+
+def points(share, *, of=400):
+    """±100, as the sign of the share, for so many percent of the recordings; 0 for the others."""
+    changed = round(abs(share) / 100 * of)
+    return np.array([100.0 * np.sign(share)] * changed + [0.0] * (of - changed))
+
+
+def test_weights_are_a_guide_only_if_hiding_them_costs_more_than_both_others():
+    costs = {"looked at elsewhere": points(10), "least looked at": points(20)}
+    said = picture_findings.of_looking(looked(), costs, **ABOUT)
+    assert said.startswith(
+        "**A class looks almost everywhere alike, and the weights point at what an answer rests "
+        "on**: the weights are 98.0 and 99.0 % as even as they can be (RGB and events; 99.6 and "
+        "99.5 % without training), 6.0 and 7.0 % of them lie elsewhere than those of the strongest "
+    )
+    half = stats.t.ppf(0.975, 399) * np.std(points(10), ddof=1) / 20
+    assert f"{10:.1f} ± {half:.1f} points more than hiding what is looked at elsewhere" in said
+    costs["least looked at"] = points(-20)
+    said = picture_findings.of_looking(looked(even=(98, 90)), costs, **ABOUT)
+    assert "looks more at some places, and the weights are no guide to what an answer" in said
+    assert "points fewer than hiding what is least looked at (sample of hardvs)." in said
+    costs["least looked at"] = points(0.25)
+    said = picture_findings.of_looking(looked(), costs, **ABOUT)
+    assert "and whether the weights are a guide to what an answer rests on cannot be told**" in said
+    seen = picture_findings.over_recordings(points(0.25)).smallest
+    assert f"as hiding what is least looked at (effects below {seen:.1f} would not be seen)" in said
+
+
+def gained(*points):
+    return effects.difference(*([made_run(s, p) for s in range(2)] for p in points))
+
+
+def test_windows_of_equal_content_are_told_from_others():
+    gain = gained([1] * 60 + [0] * 40, [0] * 40 + [1] * 20 + [0] * 40)
+    even, uneven = [2000] * 90 + [4000] * 10, [0] * 50 + [9000] * 50
+    said = picture_findings.of_windows(even, uneven, gain, **ABOUT)
+    assert said == (
+        "**AFE evens out what event images hold: 2,000 to 4,000 events, with one image a frame "
+        f"interval 0 to 9,000 (5th to 95th percentile); top-1 accuracy with AFE: {gain.sentence}** "
+        "(sample of hardvs)."
+    )
+    assert "better by 40.0 ±" in said
+    nothing = effects.difference([], [])
+    said = picture_findings.of_windows(uneven, even, nothing, **ABOUT)
+    assert "AFE does not even out what" in said and "; accuracy: not run**" in said
+    said = picture_findings.of_windows([], [], gain, **ABOUT)  # stored event images: no windows
+    assert said.startswith("**top-1 accuracy with AFE: better by")
+    assert picture_findings.of_windows([], [], nothing, **ABOUT) == findings.NOT_RUN
+
+
+def cameras(rgb, event, both, **columns):
+    names = ("RGB only", "events only", "RGB and events")
+    return {
+        name: [made_run(seed, right, **columns) for seed in range(2)]
+        for name, right in zip(names, (rgb, event, both), strict=True)
+    }
+
+
+def test_a_second_camera_corrects_and_breaks():
+    dark = 40
+    rgb = [0] * dark + [1] * 60
+    both = [1] * dark + [1] * 57 + [0] * 3
+    event = [1] * dark + [0] * 60
+    found = cameras(rgb, event, both, condition=["dark"] * dark + ["none"] * 60)
+    table = picture_findings.added(found, both="RGB and events")
+    assert list(table.loc["RGB only"].index) == ["all", "dark", "none"]
+    counts = table[["recordings", "corrected", "broken"]]
+    assert counts.loc["RGB only", "all"].tolist() == [100, 40, 3]
+    assert counts.loc["events only", "none"].tolist() == [60, 57, 0]
+    assert table.difference["RGB only", "all"] == pytest.approx(37)
+    said = picture_findings.of_second_camera(table, 4.0, **ABOUT)
+    assert said == (
+        "**Adding events to RGB corrects 40 of 100 answers and breaks 3 (better in: dark; "
+        "elsewhere we cannot tell), adding RGB to events corrects 57 of 100 answers and breaks 0 "
+        "(better in: nothing made hard); another seed alone corrects 4 and breaks as many** (means "
+        "of 2 paired runs, sample of hardvs)."
+    )
+    worse = picture_findings.added(
+        cameras(both, event, rgb, condition=["dark"] * dark + ["none"] * 60), both="RGB and events"
+    )
+    said = picture_findings.of_second_camera(worse, float("nan"), **ABOUT)
+    assert (
+        "corrects 3 of 100 answers and breaks 40 (worse in: dark; else" in said
+        and "seed" not in said
+    )
+    plain = picture_findings.added(
+        cameras(rgb, event, both), both="RGB and events"
+    )  # real recordings
+    said = picture_findings.of_second_camera(plain, 4.0, **ABOUT)
+    assert "corrects 40 of 100 answers and breaks 3 (better), adding RGB" in said
+    assert picture_findings.of_second_camera(plain[:0], 4.0, **ABOUT) == findings.NOT_RUN
+
+
+def test_answers_that_another_seed_changes_are_counted():
+    runs = [made_run(0, [1, 1, 1, 0]), made_run(1, [0, 0, 1, 1])]
+    assert picture_findings.between_seeds(runs) == 1.5  # 2 one way, 1 the other
+    assert np.isnan(picture_findings.between_seeds(runs[:1]))
+
+
+def test_features_are_compared_over_the_same_recordings():
+    right = {
+        "RGB only": np.array([1] * 60 + [0] * 40),
+        "events only": np.array([0] * 100),
+        "both": np.array([1] * 80 + [0] * 20),
+    }
+    lines = {"the same, labels shuffled [%]": [3.0, 4.4, 2.0], "silhouette": [0.5, 0.02, 0.41]}
+    table = pd.DataFrame(lines, index=list(right))
+    said = picture_findings.of_neighbours(right, table, **ABOUT)
+    half = stats.t.ppf(0.975, 99) * np.std([100] * 20 + [0] * 80, ddof=1) / 10
+    assert said == (
+        f"**Classes are separated best with both, 20.0 ± {half:.1f} points before RGB only**: the "
+        "nearest other test recording has the same class in 60 % with RGB only, 0 % with events "
+        "only, 80 % with both (labels shuffled: at most 4 %); the silhouette, another measure, is "
+        "highest with RGB only (sample of hardvs)."
+    )
+    right["both"] = np.array([1] * 61 + [0] * 39)
+    said = picture_findings.of_neighbours(right, table, **ABOUT)
+    assert said.startswith("**Classes are separated as well with RGB only as with both, as far as")
+    assert "would not be seen)**: the nearest" in said
+
+
+def test_counts_stand_beside_the_papers():
+    counts = {
+        "HARDVS": {"categories": (300, 24), "samples": (96_908, 3_672)},
+        "PokerEvent": {"categories": (114, 26), "samples": (24_415, 3_978)},
+    }
+    assert picture_findings.of_counts(counts, []) == (
+        "**The sample of HARDVS holds 24 classes and 3,672 recordings where the paper counts 300 "
+        "and 96,908; the sample of PokerEvent holds 26 classes and 3,978 recordings where the "
+        "paper counts 114 and 24,415**: no count of the paper can be checked on them."
+    )
+    counts["HARDVS"] = {"categories": (300, 300), "samples": (96_908, 96_900)}
+    assert picture_findings.of_counts(counts, ["HARDVS"]).startswith(
+        "**1 of 2 counts of HARDVS are the paper's (not: samples 96,900 for 96,908); the sample of"
+    )
+    del counts["PokerEvent"]
+    counts["HARDVS"]["samples"] = (96_908, 96_908)
+    said = picture_findings.of_counts(counts, ["HARDVS"])
+    assert said == "**2 of 2 counts of HARDVS are the paper's**."
 
 
 # ------------------------------------------------------------------------------- pictures
@@ -237,14 +394,14 @@ def test_wordings_are_told_from_seeds_only_where_they_scatter_more():
             for row, values in rows.items()
         }
         means = effects.effect_table(found, baseline="a")["top-1 [%]"]
-        return findings.of_wording(means, effects.scatter(found, list(found)), **HERE)
+        return findings.of_wording(means, variance.scatter(found, list(found)), **HERE)
 
     assert said(3).startswith("**Wording makes more difference than the seed: the means of 3")
     for shift in (0, 0.8):  # p = 0.96 and 0.06
         assert said(shift).startswith("**No difference between wordings can be told from the seed")
     assert "a scatter below 0." in said(0) and "would not be seen" not in said(3)
     once = {row: [made_run(0, [1, 0], top1=top1)] for row, top1 in {"a": 80, "b": 81.5}.items()}
-    scatter = effects.scatter(once, ["a", "b"])
+    scatter = variance.scatter(once, ["a", "b"])
     assert findings.of_wording({"a": 80.0, "b": 81.5}, scatter, **HERE) == (
         "**Whether wording makes more difference than the seed cannot be told: no two rows have "
         "two seeds.** The 2 wordings have 80.0 to 81.5 %. (sample of hardvs, top-1)"

@@ -2,6 +2,8 @@
 
 import ast
 import importlib
+import itertools
+import re
 
 import nbformat
 import pandas as pd
@@ -151,6 +153,25 @@ def test_every_notebook_checks_its_parameters_before_anything_else(path):
     statements = ast.parse(second.source).body
     imports = [i for i, s in enumerate(statements) if isinstance(s, ast.Import | ast.ImportFrom)]
     assert ast.unparse(statements[imports[-1] + 1]) == "notebooks.check_parameters()"
+
+
+# These open with what they are about; their findings are several.
+WITHOUT_FINDING = {"cost", "paper_vs_code", "peers_recipe", "prompts", "text"}
+PAGES = [path for path in execution.notebooks() if path.stem not in WITHOUT_FINDING]
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.stem)
+def test_a_page_opens_with_what_it_found(path):
+    """A title of one line; then, before any prose, outputs with one finding in bold."""
+    title, *cells = nbformat.read(path, 4).cells
+    assert re.fullmatch("# .+", title.source)
+    said = []
+    for cell in itertools.takewhile(lambda cell: cell.cell_type == "code", cells):
+        assert execution.is_parameters(cell) or "hide-input" in cell.metadata.tags
+        said += [output.get("data", {}).get("text/markdown", "") for output in cell.outputs]
+    of_origin = r"\*\*(Sample|Real) data\*\*"
+    found = [t for t in said if t.startswith("**") and not re.match(of_origin, t)]
+    assert len(found) == 1, said
 
 
 @pytest.mark.parametrize(("given", "fails"), [({"datset": "folder"}, True), ({"seed": 3}, False)])
