@@ -129,8 +129,8 @@ def _study(name: str, dataset: str) -> Found:
     return studies.study(rows, dataset=dataset, seeds=SEEDS)
 
 
-def _real_objects() -> Found:
-    rows = real_studies.real_studies()["real_biolab"]
+def _real(study: str) -> Found:
+    rows = real_studies.real_studies()[study]
     return studies.study(rows, dataset="folder", preset=real_studies.PRESET, seeds=SEEDS)
 
 
@@ -292,7 +292,7 @@ def components() -> str:
 
 def real_events() -> str:
     """What the class names add where no event is ours."""
-    table = effects.effect_table(_real_objects(), baseline="no text")
+    table = effects.effect_table(_real("real_biolab"), baseline="no text")
     compared = table[table.pairs > 1]
     if compared.empty:
         return ""
@@ -305,7 +305,24 @@ def real_events() -> str:
         "tested on another, a single take of each): "
         f"{table['top-1 [%]'].iloc[0]:.0f} % without text; with {'; '.join(parts)} points, "
         f"{wording.counted(pairs, 'paired run')} each. "
-        f"Effects from {limit:.1f} points would be seen."
+        f"Effects from {limit:.1f} points would be seen.{real_digits()}"
+    )
+
+
+def real_digits() -> str:
+    """Whether an image beside real events adds to them, at how many lights."""
+    found = _real("real_nmnist")
+    whole = {row: runs for row, runs in found.items() if not row.startswith("few: ")}
+    table = effects.effect_table(whole, baseline="events")
+    both = table.loc[[f"both, light {light}" for light in real_studies.LIGHTS]]
+    if not (both.pairs > 1).all():
+        return ""
+    counts = Counter(effect.partition(":")[0] for effect in both.effect)
+    said = ", ".join(f"{effect} at {count}" for effect, count in counts.most_common())
+    return (
+        f" Digits (N-MNIST) with the image that was filmed, at {len(both)} lights, beside events "
+        f"alone ({table['top-1 [%]']['events']:.0f} %): {said}; effects from "
+        f"{both.detectable.max():.1f} points would be seen."
     )
 
 

@@ -11,6 +11,7 @@ from conftest import ROOT
 from made_runs import made_run
 
 from safe_companion import headline, headline_plots, recipe
+from safe_companion.real_studies import LIGHTS
 
 
 def test_the_readme_says_what_the_records_say_today():
@@ -57,7 +58,7 @@ def test_what_has_no_records_is_not_said(monkeypatch):
     found |= {"no text, all": [], "random vectors, all": [], "text, all": []}
     found |= {"all components": [], "SAFE": [], "C3D": []}
     monkeypatch.setattr(headline, "_study", lambda name, dataset: found)
-    monkeypatch.setattr(headline, "_real_objects", lambda: {"no text": [], "names": []})
+    monkeypatch.setattr(headline, "_real", lambda study: {"no text": [], "names": []})
     assert headline.sentences() == ([], [headline.what_is_open()])
     assert headline.beside_rivals().empty
     assert "![" not in headline.written_into(f"{headline.BEGIN}\n{headline.END}")
@@ -100,10 +101,21 @@ def test_the_best_other_method_decides(monkeypatch, shares, verdict):
 
 def test_real_events_say_what_the_names_add(monkeypatch):
     found = {"no text": runs(80), "random vectors": runs(80), "names": runs(60)}
-    monkeypatch.setattr(headline, "_real_objects", lambda: found)
+    digits = {"events": []} | {f"both, light {light}": [] for light in LIGHTS}
+    of_study = {"real_biolab": found, "real_nmnist": digits}
+    monkeypatch.setattr(headline, "_real", of_study.get)
     said = headline.real_events()
     assert "80 % without text" in said and "random vectors +0.0 ± 0.0" in said
     assert "names −20.0 ±" in said and "(worse)" in said and "3 paired runs each" in said
+    assert "N-MNIST" not in said
+
+
+def test_real_digits_say_at_how_many_lights_the_image_adds_something(monkeypatch):
+    found = {"events": runs(80), "few: events": runs(10)}
+    found |= {f"both, light {light}": runs(95 if light == "1" else 81) for light in LIGHTS}
+    monkeypatch.setattr(headline, "_real", lambda study: found)
+    said = headline.real_digits()
+    assert "at 4 lights, beside events alone (80 %): cannot tell at 3, better at 1" in said
 
 
 # ------------------------------------------------------------------------------- the picture
