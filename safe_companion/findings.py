@@ -196,8 +196,8 @@ def of_wording(
     if np.isnan(scatter.p):
         shown = _range(pd.Series(accuracies))
         return (
-            "**Whether wording makes more difference than the seed cannot be told: no two rows "
-            f"have two seeds.** The {count} wordings have {shown} %. {where}"
+            "**Whether wording makes more difference than the seed cannot be told: too few rows "
+            f"have seeds in common.** The {count} wordings have {shown} %. {where}"
         )
     spread = (
         f"the means of {count} wordings scatter by {scatter.between:.2f} points, where seeds alone "

@@ -32,14 +32,6 @@ PICTURE = ROOT / "book" / "_static" / "found.svg"
 SAMPLES = ("hardvs", "pokerevent")
 BOTH, RGB, EVENTS = (f"{name}, with text" for name in ("RGB and events", "RGB", "events"))
 SEEDS = 100  # all that there are
-WHERE = {  # a condition of the sample's recordings
-    "dark": "in the dark",
-    "fast": "in fast motion",
-    "isoluminant": "where colours differ and brightness does not",
-    "noisy": "with noisy events",
-    "slow": "in slow motion",
-    "none": "where nothing is hard",
-}
 SAID = {
     "smaller than the paper's": "smaller than the paper's",
     "cannot tell": "not to be told from zero or from the paper's",
@@ -181,7 +173,9 @@ def two_cameras() -> str:
             for condition, line in by_condition.loc[row].iterrows():
                 if line["effect"] == "better":
                     gain = f"by {line['difference']:.1f}{wording.plus_minus(line['± difference'])}"
-                    exceptions.append(f"{alone} {WHERE[str(condition)]} {gain} ({TITLES[name]})")
+                    exceptions.append(
+                        f"{alone} {wording.WHERE[str(condition)]} {gain} ({TITLES[name]})"
+                    )
     verdict = "Two cameras beat one" if better else "Two cameras do not always beat one"
     said = f"**{verdict}**, over all recordings: {'; '.join(parts)}."
     if exceptions:

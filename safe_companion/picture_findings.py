@@ -109,12 +109,16 @@ def added(found: Mapping[str, list[dict]], *, both: str) -> pd.DataFrame:
 
 
 def between_seeds(runs: Sequence[dict]) -> float:
-    """Answers that one of two runs has right and the other wrong; mean over runs. nan of one run.
+    """Answers that one run has right and another wrong; mean over pairs of one kind of machine.
 
-    So many a second camera would correct, and as many break, if it changed nothing.
+    So many a second camera would correct, and as many break, if it changed nothing. nan without
+    pairs.
     """
-    correct = [run["predictions"].correct.to_numpy() for run in runs]
-    counts = [(one & ~other).sum() for one, other in itertools.permutations(correct, 2)]
+    counts = [
+        (one["predictions"].correct & ~other["predictions"].correct).sum()
+        for one, other in itertools.permutations(runs, 2)
+        if effects.alike(one, other)
+    ]
     return float(np.mean(counts)) if counts else np.nan
 
 
@@ -131,8 +135,8 @@ def of_second_camera(table: pd.DataFrame, chance: float, *, about: str) -> str:
         for effect in ("better", "worse"):
             names = [name for name in rows.index[1:] if rows.effect[name] == effect]
             if names:
-                said = ("nothing made hard" if name == "none" else name for name in names)
-                where.append(f"{effect} in: {', '.join(said)}")
+                said = [wording.WHERE.get(name, f"where it is {name}") for name in names]
+                where.append(f"{effect} {', '.join(said)}")
         if where and rows.effect[1:].str.startswith("cannot tell").any():
             where.append("elsewhere we cannot tell")
         parts.append(

@@ -89,7 +89,7 @@ MINUTES = {False: "CPU [min]", True: "GPU [min]"}  # columns: without and with a
 def fastest_minutes(runs: list[dict]) -> dict[str, float]:
     """Training time of the fastest of some runs on either kind of machine; nan without any."""
     found = dict.fromkeys(MINUTES.values(), np.nan)
-    for run in runs:
-        column = MINUTES[bool(run["hardware"]["gpu"])]
+    for run in [*runs, *(run["elsewhere"] for run in runs if run.get("elsewhere"))]:
+        column = MINUTES[effects.of_gpu(run)]
         found[column] = float(np.nanmin([found[column], run["seconds"] / 60]))
     return found

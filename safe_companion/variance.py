@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from scipy import stats
 
-from safe_companion.effects import POWER
+from safe_companion.effects import POWER, of_gpu
 
 
 @dataclasses.dataclass(frozen=True)
@@ -15,7 +15,7 @@ class Scatter:
 
     between, chance: both as standard deviations, in points. p: of the F test. smallest: the
     standard deviation between rows that the test finds with the probability POWER. All but
-    `between` are nan where no two rows have two seeds in common.
+    `between` are nan where no two rows have two seeds in common, and it where none have one.
     """
 
     between: float
@@ -28,20 +28,24 @@ class Scatter:
 def scatter(found: Mapping[str, list[dict]], alike: Sequence[str]) -> Scatter:
     """Whether these rows of a table differ by more than their seeds: analysis of variance.
 
-    The seed is a block. All rows of `found` tell what chance does, those not in `alike` nothing
-    else. Rows may differ in their seeds.
+    A block is a seed on one kind of machine; a run that was made on both counts in both. All rows
+    of `found` tell what chance does, those not in `alike` nothing else. Rows may differ in their
+    seeds.
     """
-    runs = [
-        (row, run["config"]["seed"], run["test"]["top1"]) for row in found for run in found[row]
-    ]
-    rows, seeds, top1 = (np.array(column) for column in zip(*runs, strict=True))
-    top1 = top1 - top1.mean()
+    kept = [(row, run) for row, these in found.items() for run in these]
+    runs = kept + [(row, run["elsewhere"]) for row, run in kept if run.get("elsewhere")]
+    rows = np.array([row for row, _ in runs])
+    seeds = np.array([f"{run['config']['seed']} {of_gpu(run)}" for _, run in runs])
+    top1 = np.array([run["test"]["top1"] for _, run in runs], float)
+    top1 -= top1.mean()
     merged = np.where(np.isin(rows, alike), "", rows)
     of_row, of_merged, of_seed = (
         (names[:, None] == np.unique(names)).astype(float) for names in (rows, merged, seeds)
     )
     whole, less = (_projection(np.hstack([part, of_seed])) for part in (of_row, of_merged))
     steps, freedom = round(np.trace(whole - less)), round(len(runs) - np.trace(whole))
+    if steps == 0:
+        return Scatter(np.nan, np.nan, np.nan, np.nan, np.nan)
     tested = of_row[:, np.isin(np.unique(rows), alike)]
     weight = np.trace(tested.T @ (whole - less) @ tested) / steps  # runs of a row, if all have some
     square = top1 @ (whole - less) @ top1 / steps

@@ -3,6 +3,14 @@
 from math import floor, isfinite, isnan, log10
 
 MINUS = "\N{MINUS SIGN}"
+WHERE = {  # a condition of the sample's recordings
+    "dark": "in the dark",
+    "fast": "in fast motion",
+    "isoluminant": "where colours differ and brightness does not",
+    "noisy": "with noisy events",
+    "slow": "in slow motion",
+    "none": "where nothing is hard",
+}
 
 
 def counted(count: float, noun: str, plural: str = "") -> str:

@@ -155,12 +155,7 @@ def test_every_notebook_checks_its_parameters_before_anything_else(path):
     assert ast.unparse(statements[imports[-1] + 1]) == "notebooks.check_parameters()"
 
 
-# These open with what they are about; their findings are several.
-WITHOUT_FINDING = {"cost", "paper_vs_code", "peers_recipe", "prompts", "text"}
-PAGES = [path for path in execution.notebooks() if path.stem not in WITHOUT_FINDING]
-
-
-@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", execution.notebooks(), ids=lambda path: path.stem)
 def test_a_page_opens_with_what_it_found(path):
     """A title of one line; then, before any prose, outputs with one finding in bold."""
     title, *cells = nbformat.read(path, 4).cells

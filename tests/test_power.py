@@ -118,5 +118,6 @@ def test_training_times_of_cpus_and_gpus_stand_apart():
 
     found = power.fastest_minutes([run(180, None), run(120, None), run(30, "H200")])
     assert found == {"CPU [min]": 2, "GPU [min]": 0.5}
+    assert power.fastest_minutes([run(120, None) | {"elsewhere": run(30, "H200")}]) == found
     assert np.isnan(power.fastest_minutes([run(60, "H200")])["CPU [min]"])
     assert np.isnan(list(power.fastest_minutes([]).values())).all()

@@ -12,7 +12,10 @@ from safe_companion import variance
 def with_top1(rows):
     """{row: runs} of {row: {seed: top-1}}."""
     return {
-        row: [{"config": {"seed": seed}, "test": {"top1": top1}} for seed, top1 in scores.items()]
+        row: [
+            {"config": {"seed": seed}, "test": {"top1": top1}, "hardware": {"gpu": None}}
+            for seed, top1 in scores.items()
+        ]
         for row, scores in rows.items()
     }
 
@@ -64,3 +67,19 @@ def test_the_smallest_scatter_is_found_four_times_in_five(lacking):
     share = np.mean([drawn(smallest * chance).p < 0.05 for _ in range(400)])
     assert 0.73 < share < 0.87
     assert 0.02 < np.mean([drawn(0).p < 0.05 for _ in range(400)]) < 0.09
+
+
+def test_a_run_that_was_made_on_both_machines_is_compared_on_both():
+    def found(shift, *, both):
+        rows = with_top1({"a": {0: 80.0, 1: 81.0, 2: 80.6}, "b": {0: 82.0, 1: 83.5}})
+        for run in rows["b"]:
+            run["hardware"] = {"gpu": "A card"}
+            run["test"]["top1"] += shift
+        for run, top1 in zip(rows["a"], (80.2, 81.5) if both else (), strict=False):
+            twin = {"hardware": {"gpu": "A card"}, "test": {"top1": top1 + shift}}
+            run["elsewhere"] = run | twin
+        return variance.scatter(rows, ["a", "b"])
+
+    apart, moved = found(0, both=True), found(20, both=True)
+    assert dataclasses.astuple(apart) == pytest.approx(dataclasses.astuple(moved))
+    assert np.isnan(found(0, both=False).between)  # nothing tells the row from the machine
