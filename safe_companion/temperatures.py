@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import safe_core
-from safe_companion import calibration, datasets, prediction
+from safe_companion import ROOT, calibration, datasets, prediction, records
 from safe_companion.clips import ClipDataset
 from safe_core import Config
 
+FILE = "temperature.json"  # beside a run's record
 OTHER_SAMPLE = 1  # sample_seed
 
 
@@ -59,3 +60,16 @@ def fitted(checkpoint: Path, **fields: Any) -> dict[str, Any]:
         found[f"error {name}"] = error.corrected
         found[f"low {name}"], found[f"high {name}"] = error.low, error.high
     return found
+
+
+def of_run(run: dict, *, rerun: bool = False, **fields: Any) -> dict[str, Any] | None:
+    """What `fitted` found of a run, kept beside its record; None if it was not fitted.
+
+    rerun: it is fitted, if its weights are there.
+    """
+    file = ROOT / run["path"] / FILE
+    weights = records.checkpoint(run)
+    if not file.exists() and rerun and weights is not None:
+        made_by = {"commit": records.commit(), "date": records.today()} | records.machine()
+        records.write_json(file, {"fitted": fitted(weights, **fields)} | made_by)
+    return records.read_json(file)["fitted"] if file.exists() else None

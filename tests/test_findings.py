@@ -1,6 +1,7 @@
 """First sentences of pages, and temperatures: what they say of numbers that are easy to follow."""
 
 import dataclasses
+import json
 
 import numpy as np
 import pandas as pd
@@ -457,3 +458,21 @@ def test_a_cost_is_said_in_parts_and_measured_only_where_it_was():
     }
     said = findings.of_cost(counts, [entry])
     assert said.endswith(", measured 3,000 ms beside 1,200 (2.5 times) on 2 threads of A CPU.**")
+
+
+def test_a_temperature_is_kept_beside_the_record_and_fitted_when_asked(tmp_path, monkeypatch):
+    run = {"path": "results/run"}
+    (tmp_path / run["path"]).mkdir(parents=True)
+    monkeypatch.setattr(temps, "ROOT", tmp_path)
+    monkeypatch.setattr(temps, "fitted", lambda weights, **fields: {"temperature": 1.5} | fields)
+    weights = []
+    monkeypatch.setattr(temps.records, "checkpoint", lambda run: next(iter(weights), None))
+    assert temps.of_run(run, rerun=True) is None  # no weights
+    weights.append("best.safetensors")
+    assert temps.of_run(run) is None
+    found = temps.of_run(run, rerun=True, data_root="/data")
+    assert found == {"temperature": 1.5, "data_root": "/data"}
+    weights.clear()
+    assert temps.of_run(run) == found
+    kept = json.loads((tmp_path / run["path"] / temps.FILE).read_text())
+    assert kept["commit"] and kept["hardware"]["cores"]
