@@ -89,13 +89,17 @@ def of_robustness(tables: Mapping[str, pd.DataFrame], *, dataset: str, origin: s
     if not tables:
         return NOT_RUN
     parts = []
+    least = min(int(table.seeds.min()) for table in tables.values())
     for name, table in tables.items():
         lines = table.set_index("what")
         missing = [what for what in lines.index if str(what).endswith(" missing")]
         lost = [f"{lines.top1[what]:.0f} with {what}" for what in missing]
         if CLEAN in lines.index and lost:
             parts.append(f"{name}: {lines.top1[CLEAN]:.0f} %, {', '.join(lost)}")
-    return f"**{'; '.join(parts)}** (top-1, {origin} of {dataset})." if parts else NOT_RUN
+    if not parts:
+        return NOT_RUN
+    seeds = f"at least {wording.counted(least, 'seed')} each"
+    return f"**{'; '.join(parts)}** (top-1, {seeds}, {origin} of {dataset})."
 
 
 def of_calibration(table: pd.DataFrame, *, dataset: str, origin: str) -> str:

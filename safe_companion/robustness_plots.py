@@ -28,7 +28,7 @@ def show_corruptions(tables: Mapping[str, pd.DataFrame], *, title: str) -> Figur
         ax.plot(lines.top1[found], places, marker, label=row)
     ax.set_yticks(range(len(kinds)), names[::-1], fontsize="small")
     ax.set(xlabel="top-1 accuracy [%]", title=title, ylim=(-0.6, len(kinds) - 0.4))
-    ax.legend(fontsize="small", loc="best")
+    ax.legend(fontsize="small", loc="upper left", bbox_to_anchor=(1.01, 1))
     fig.tight_layout()
     return fig
 

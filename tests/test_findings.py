@@ -90,7 +90,10 @@ def test_tables_of_several_seeds_are_averaged():
     found = robustness.over_seeds(tables)
     assert found.top1.tolist() == [75, 30] and found.seeds.tolist() == [2, 2]
     said = findings.of_robustness({"paper": found}, **HERE)
-    assert said == "**paper: 75 %, 30 with RGB missing** (top-1, sample of hardvs)."
+    assert (
+        said
+        == "**paper: 75 %, 30 with RGB missing** (top-1, at least 2 seeds each, sample of hardvs)."
+    )
     assert findings.of_robustness({}, **HERE) == findings.NOT_RUN
 
 
