@@ -28,6 +28,7 @@ import pandas as pd
 from scipy import stats
 
 from safe_companion import datasets, wording
+from safe_companion.records import of_gpu
 
 LIGHT_EDGES = [0, 1e-3, 1e-2, 1e-1, 2]  # illumination; 1 is a bright room
 LIGHT_NAMES = ["< 0.001", "0.001 to 0.01", "0.01 to 0.1", "> 0.1"]
@@ -151,11 +152,6 @@ def pairs(runs: list[dict], against: list[dict]) -> list[tuple[dict, dict]]:
 def alike(run: dict, partner: dict) -> bool:
     """Whether both were made on a GPU, or neither."""
     return of_gpu(run) == of_gpu(partner)
-
-
-def of_gpu(run: dict) -> bool:
-    """Whether a run was made on a GPU."""
-    return bool(run["hardware"]["gpu"])
 
 
 def how_paired(found: Mapping[str, list[dict]]) -> list[str]:

@@ -13,6 +13,25 @@ NOT_RUN = "**Not run**: no record says anything yet."
 ONE_SEED = "one seed: no interval"  # as `effects.Difference.effect` says it
 
 
+def _clear(name: str, row: Any) -> str:
+    """A row that is better or worse: "*a* is better by 1.2 ± 0.4 points"."""
+    return (
+        f"*{name}* is {row.effect} by {abs(row.difference):.1f}"
+        f"{wording.plus_minus(row['± difference'])} points"
+    )
+
+
+def _unclear(which: str, rows: pd.DataFrame) -> str:
+    """Rows of which nothing can be told, and what would not have been seen."""
+    limit = _range(rows.detectable)
+    return f"of {which} we cannot tell: effects below {limit} points would not be seen"
+
+
+def _once(rows: pd.DataFrame) -> str:
+    """Rows with one pair."""
+    return f"with one seed in common there is no verdict on {_with_points(rows)}"
+
+
 def _with_points(rows: pd.DataFrame) -> str:
     """Rows of an effect table with their differences: "*a* (+1.2 points) and *b* (...)"."""
     return _listed(
@@ -38,26 +57,30 @@ def of_rows(table: pd.DataFrame, *, dataset: str, origin: str) -> str:
     if rows.empty:
         return NOT_RUN
     clear = rows[rows.effect.isin(["better", "worse"])]
-    said = [
-        f"*{name}* is {row.effect} by {abs(row.difference):.1f} ± {row['± difference']:.1f} points"
-        for name, row in clear.iterrows()
-    ]
+    said = [_clear(str(name), row) for name, row in clear.iterrows()]
     unclear = rows[rows.effect.str.startswith("cannot tell")]
     if len(unclear):
-        limit = _range(unclear.detectable)
         several = "each of the others" if said else "each of the rows"
         which = several if len(unclear) > 1 else f"*{unclear.index[0]}*"
-        said.append(f"of {which} we cannot tell: effects below {limit} points would not be seen")
+        said.append(_unclear(which, unclear))
     said += [f"*{name}* is the same" for name in rows.index[rows.effect == "the same"]]
     once = rows[rows.effect == ONE_SEED]
     if len(once):
-        said.append(f"with one seed in common there is no verdict on {_with_points(once)}")
+        said.append(_once(once))
     first = table.iloc[0]
     missing = [f"*{name}*" for name, row in table.iterrows() if not row.seeds]
     return (
         f"**Beside *{table.index[0]}* ({first['top-1 [%]']:.1f} %): {'; '.join(said)}.** "
         f"({origin} of {dataset}, top-1)" + (f" Not run: {', '.join(missing)}." if missing else "")
     )
+
+
+def of_untrained(rows: Sequence[str]) -> str:
+    """What a page adds of rows that `claims.hardly_trained` names; nothing if there are none."""
+    if not rows:
+        return ""
+    names = _listed([f"*{row}*" for row in rows])
+    return f" Hardly trained, which says nothing of what they can do: {names}."
 
 
 def of_pretraining(found: Mapping[str, list[dict]]) -> str:
@@ -155,18 +178,13 @@ def of_deviations(
     kinds = of_choices(table, choices, noted)
     said = []
     for kind in ("worse", "better"):
-        for name, row in table.loc[kinds.get(kind, [])].iterrows():
-            size = f"{abs(row.difference):.1f} ± {row['± difference']:.1f} points"
-            said.append(f"*{name}* is {kind} by {size}")
+        rows = table.loc[kinds.get(kind, [])]
+        said += [_clear(str(name), row) for name, row in rows.iterrows()]
     if unclear := kinds.get("cannot tell"):
-        limit = _range(table.detectable[unclear])
-        names = _listed([f"*{name}*" for name in unclear])
-        said.append(f"of {names} we cannot tell: effects below {limit} points would not be seen")
+        said.append(_unclear(_listed([f"*{name}*" for name in unclear]), table.loc[unclear]))
     said += [f"*{name}* is the same" for name in kinds.get("the same", [])]
     if once := kinds.get("one seed"):
-        said.append(
-            f"with one seed in common there is no verdict on {_with_points(table.loc[once])}"
-        )
+        said.append(_once(table.loc[once]))
     said += [f"*{name}* {noted[name]}" for name in kinds.get("noted", [])]
     if lacking := len(kinds.get("not run", [])):
         said.append(f"{lacking} {'was' if lacking == 1 else 'were'} not run")

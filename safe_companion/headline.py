@@ -159,7 +159,7 @@ def two_cameras() -> str:
     found = _modalities()
     if not found:
         return ""
-    parts, better, exceptions = [], True, []
+    parts, better, exceptions, tried = [], True, [], 0
     for name, rows in found.items():
         table = effects.effect_table(rows, baseline=BOTH)
         better = better and set(table.effect[[RGB, EVENTS]]) == {"worse"}
@@ -170,6 +170,7 @@ def two_cameras() -> str:
         shown = {row: rows[row] for row in (BOTH, RGB, EVENTS)}
         by_condition = effects.breakdown(shown, baseline=BOTH, by="condition")
         for row, alone in ((RGB, "RGB"), (EVENTS, "events")):
+            tried += len(by_condition.loc[row])
             for condition, line in by_condition.loc[row].iterrows():
                 if line["effect"] == "better":
                     gain = f"by {line['difference']:.1f}{wording.plus_minus(line['± difference'])}"
@@ -180,7 +181,10 @@ def two_cameras() -> str:
     said = f"**{verdict}**, over all recordings: {'; '.join(parts)}."
     if exceptions:
         better_alone = "; ".join(exceptions)
-        said += f" Where one camera fails, the other alone is better than both: {better_alone}."
+        said += (
+            " Where one camera fails, the other alone can be better than both "
+            f"({len(exceptions)} of {tried} comparisons): {better_alone}."
+        )
     return said
 
 
@@ -209,7 +213,7 @@ def fusion() -> str:
     return (
         f"**{verdict}**, two models of one camera each, trained alone, whose log-probabilities are "
         f"averaged: {'; '.join(parts)}."
-        + (f" Any average gains: two SAFE models of two seeds have {of_any}." if averaged else "")
+        + (f" Averaged alike, two SAFE models of two seeds have {of_any}." if averaged else "")
     )
 
 

@@ -16,6 +16,7 @@ from tqdm import tqdm
 
 import safe_core
 from safe_companion import datasets, findings, how_far, plots, real_studies, wording
+from safe_companion.claims import hardly_trained
 from safe_companion.effects import breakdown, effect_table, how_paired, with_light
 from safe_companion.paper import claims
 from safe_companion.prompts import prompt_sentences
@@ -93,8 +94,10 @@ class Opened:
 
     @property
     def finding(self) -> Markdown:
-        """What the rows do beside the first one, in a sentence."""
-        return Markdown(findings.of_rows(self.effects, dataset=self.dataset, origin=self.origin))
+        """What the rows do beside the first one, in a sentence, and which are hardly trained."""
+        said = findings.of_rows(self.effects, dataset=self.dataset, origin=self.origin)
+        rows = [row for row, runs in self.found.items() if any(map(hardly_trained, runs))]
+        return Markdown(said + findings.of_untrained(rows))
 
 
 def open_study(

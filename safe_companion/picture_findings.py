@@ -9,6 +9,8 @@ import pandas as pd
 from safe_companion import effects, wording
 from safe_companion.findings import NOT_RUN
 
+NEARLY_EVEN = 95  # percent of the largest entropy that weights can have
+
 
 def over_recordings(values: np.ndarray) -> effects.Difference:
     """The mean of one value a recording, with the chance of the recordings alone: one training."""
@@ -20,9 +22,6 @@ def _unclear(gap: effects.Difference) -> str:
     """What would not be seen of a difference that cannot be told: " (effects below 2.3 ...)"."""
     limit = gap.effect.partition(": ")[2]
     return f" ({limit})" if limit else ""
-
-
-NEARLY_EVEN = 95  # percent of the largest entropy that weights can have
 
 
 def of_looking(table: pd.DataFrame, costs: Mapping[str, np.ndarray], *, about: str) -> str:

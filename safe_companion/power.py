@@ -90,6 +90,6 @@ def fastest_minutes(runs: list[dict]) -> dict[str, float]:
     """Training time of the fastest of some runs on either kind of machine; nan without any."""
     found = dict.fromkeys(MINUTES.values(), np.nan)
     for run in [*runs, *(run["elsewhere"] for run in runs if run.get("elsewhere"))]:
-        column = MINUTES[effects.of_gpu(run)]
+        column = MINUTES[records.of_gpu(run)]
         found[column] = float(np.nanmin([found[column], run["seconds"] / 60]))
     return found

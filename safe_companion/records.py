@@ -272,13 +272,18 @@ def check_origin(record: dict, place: Path) -> None:
         )
 
 
+def of_gpu(run: dict) -> bool:
+    """Whether a run was made on a GPU."""
+    return bool(run["hardware"]["gpu"])
+
+
 def mean_seconds(runs: Iterable[dict], *, on_gpu: bool) -> float:
     """Mean training time of the runs that had a GPU, or had none; of all if none is of that kind.
 
     nan without any run.
     """
     runs = list(runs)
-    alike = [run for run in runs if bool(run["hardware"]["gpu"]) == on_gpu] or runs
+    alike = [run for run in runs if of_gpu(run) == on_gpu] or runs
     return float(np.mean([run["seconds"] for run in alike])) if alike else math.nan
 
 

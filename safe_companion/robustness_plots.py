@@ -51,7 +51,7 @@ def show_levels(tables: Mapping[str, pd.DataFrame], *, title: str) -> Figure:
 
 def show_reliability(tables: Mapping[str, pd.DataFrame], *, title: str) -> Figure:
     """Accuracy over confidence of each model (row), with Wilson's intervals; the diagonal fits."""
-    fig, ax = plt.subplots(figsize=(5, 4.4))
+    fig, ax = plt.subplots(figsize=(7, 4.4))
     ax.plot([0, 100], [0, 100], color="0.5", lw=1)
     for marker, (row, lines) in zip(MARKERS, tables.items(), strict=False):
         half = np.abs(lines[["low", "high"]].to_numpy().T - lines.accuracy.to_numpy())
@@ -60,7 +60,7 @@ def show_reliability(tables: Mapping[str, pd.DataFrame], *, title: str) -> Figur
         )
     ax.set(xlabel="confidence [%]", ylabel="accuracy [%]", title=title)
     ax.set(xlim=(0, 102), ylim=(0, 102))
-    ax.legend(fontsize="small", loc="upper left")
+    ax.legend(fontsize="small", loc="upper left", bbox_to_anchor=(1.01, 1))
     fig.tight_layout()
     return fig
 

@@ -46,8 +46,8 @@ def show_beside(
 ) -> Figure:
     """Each row's difference: the paper's as diamonds, ours with 95 % intervals below.
 
-    Ours are grey where the interval holds zero. table: as `claims.beside_paper` gives it. dataset:
-    of our runs; paper: of the paper's numbers.
+    Ours are grey where the interval holds zero, or one seed gives none. table: as
+    `claims.beside_paper` gives it. dataset: of our runs; paper: of the paper's numbers.
     """
     rows = table[table["paper difference"].notna()][::-1]
     height = 0.62 * len(rows) + 1.5
@@ -67,7 +67,9 @@ def show_beside(
             ax.errorbar(row.difference, y - 0.16, xerr=half, fmt="o", color=colour, capsize=3)
     here = f"here ({origin} of {dataset}), 95 % interval"
     ax.errorbar([], [], xerr=[], fmt="o", color=EVENT, capsize=3, label=here)
-    ax.plot([], [], "o", color=GREY, label="here, interval holds zero")
+    unknown = (rows.difference.notna() & rows["± difference"].isna()).any()
+    grey = "here, interval holds zero" + (" or is not known" if unknown else "")
+    ax.plot([], [], "o", color=GREY, label=grey)
     ax.axvline(0, color="0.3", lw=1)
     names = [textwrap.fill(name, 38) for name in rows.index]
     ax.set_yticks(range(len(rows)), names, fontsize="small")

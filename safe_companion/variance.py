@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from scipy import stats
 
-from safe_companion.effects import POWER, of_gpu
+from safe_companion.effects import POWER
+from safe_companion.records import of_gpu
 
 
 @dataclasses.dataclass(frozen=True)

@@ -334,7 +334,7 @@ def main() -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument(
-        "--write", action="store_true", help="write the files of groups with a new version"
+        "--write", action="store_true", help="write groups with a new version, and new cases"
     )
     write = parser.parse_args().write
     failed = False

@@ -82,6 +82,12 @@ def lines(**top1):
     return pd.DataFrame(found)
 
 
+def test_rows_that_are_hardly_trained_are_named():
+    assert findings.of_untrained([]) == ""
+    said = findings.of_untrained(["C3D", "MViT"])
+    assert said == " Hardly trained, which says nothing of what they can do: *C3D* and *MViT*."
+
+
 def test_tables_of_several_seeds_are_averaged():
     tables = [
         lines(**{"nothing": 80, "RGB missing": 20}),

@@ -6,6 +6,7 @@ import itertools
 import re
 
 import nbformat
+import numpy as np
 import pandas as pd
 import papermill
 import pytest
@@ -272,6 +273,20 @@ def test_a_page_waits_for_no_row_that_a_sweep_leaves_out(monkeypatch):
     assert "R2Plus1D" in rows and without.complete and "R2Plus1D" not in without.asked
     assert "R2Plus1D" in page(None).asked and not page(None, C3D=[]).complete
     assert not page("/data", R2Plus1D=[]).complete  # there, all are run
+
+
+def test_a_finding_names_what_has_hardly_begun_to_learn():
+    def runs(accuracy, share):
+        """Of 4 classes a guess has the loss log 4."""
+        history = [{"train_loss": share * np.log(4)}]
+        learned = {"history": history, "log_probs": np.zeros((100, 4))}
+        return [run | learned for run in of_accuracies(accuracy, accuracy)]
+
+    found = {"SAFE": runs(80, 0.1), "C3D": runs(10, 0.9)}
+    page = notebooks.Opened("table2", "pokerevent", None, None, {}, found)
+    assert page.finding.data.endswith("which says nothing of what they can do: *C3D*.")
+    found["C3D"] = runs(10, 0.4)
+    assert "ardly" not in page.finding.data
 
 
 def test_a_study_is_opened_by_its_name(shown, monkeypatch):

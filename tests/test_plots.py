@@ -318,6 +318,9 @@ def test_differences_are_shown_beside_those_of_the_paper():
         "here, interval holds zero": GREY,
     }
     assert names[2] == "no cross-attention"
+    once = beside().assign(**{"± difference": np.nan})
+    fig = study_plots.show_beside(once, title="t", origin="sample", dataset="hardvs")
+    assert "here, interval holds zero or is not known" in legend_of(fig.axes[0])
 
 
 def test_accuracies_of_the_paper_and_ours_stand_in_panels_of_their_own():

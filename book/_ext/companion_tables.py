@@ -419,14 +419,14 @@ class Machines(Overview):
 
 
 def on_two_machines() -> pd.DataFrame:
-    """Top-1 of the runs whose records of a GPU stand beside those of a CPU: run, seed, cpu, gpu."""
-    beside = ROOT / "results" / "machines"
+    """Top-1 of the runs that a GPU has made, too: run, seed, cpu, gpu."""
     lines = []
-    for file in sorted(beside.glob(f"*/*/*/seed*/{places.RECORD}")):
-        kept = records.read_json(ROOT / "results" / file.relative_to(beside))
-        of_gpu = records.read_json(file)
-        run = file.parents[1].relative_to(beside).as_posix()
-        lines.append([run, of_gpu["config"]["seed"], kept["test"]["top1"], of_gpu["test"]["top1"]])
+    for name, runs in all_runs().items():
+        for run in runs:
+            if twin := run["elsewhere"]:
+                lines.append(
+                    [name, run["config"]["seed"], run["test"]["top1"], twin["test"]["top1"]]
+                )
     return pd.DataFrame(lines, columns=["run", "seed", "cpu", "gpu"])
 
 
