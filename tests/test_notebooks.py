@@ -283,7 +283,7 @@ def test_a_finding_names_what_has_hardly_begun_to_learn():
         return [run | learned for run in of_accuracies(accuracy, accuracy)]
 
     found = {"SAFE": runs(80, 0.1), "C3D": runs(10, 0.9)}
-    page = notebooks.Opened("table2", "pokerevent", None, None, {}, found)
+    page = notebooks.Opened("table2", "pokerevent", None, None, dict.fromkeys(found, {}), found)
     assert page.finding.data.endswith("which says nothing of what they can do: *C3D*.")
     found["C3D"] = runs(10, 0.4)
     assert "ardly" not in page.finding.data
