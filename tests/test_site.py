@@ -543,6 +543,13 @@ def test_runs_on_two_kinds_of_machines_are_compared(tmp_path):
     assert "deviation of 0.43 points on the CPU and of 0.51 points on the GPU (16 of" in said
 
 
+def test_an_accuracy_in_words_has_the_interval_of_its_mean():
+    in_words = extension("companion_nodes").top1_in_words
+    runs = [{"test": {"top1": top1}} for top1 in (80.0, 82.0, 84.0)]
+    assert in_words(runs) == "82.0 ± 5.0 %, 3 seeds"  # 4.303 standard errors of 2 / sqrt(3)
+    assert in_words(runs[:1]) == "80.0 %, 1 seed"
+
+
 def test_a_run_names_every_machine_that_made_it():
     tables = extension("companion_tables")
     (runs,) = [runs for name, runs in records.all_runs().items() if name == "sample/hardvs/base"]
