@@ -9,7 +9,7 @@ Each module answers one question, which its first line asks. Imports point down 
     headline, headline_plots      what was found, in a few sentences; the picture beside them
     study_plots, recording_plots  pictures of studies; of one recording and its answers
     robustness_plots, findings    pictures of what a model can be relied on; findings in a sentence
-    picture_findings              what pages of pictures find
+    picture_findings, tables      what pages of pictures find; how tables are shown
     plots                         pictures of clips and runs
     recipe                        how long and how fast the samples are trained
     claims, rivals, power         verdicts on the paper's numbers; without fusion; what is seen

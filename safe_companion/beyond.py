@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
+from scipy import stats
 
 from safe_companion import unseen, wording
 from safe_companion.sample.squares import COLOURS, MOTIONS, SHOWN, UNSEEN
@@ -170,7 +171,7 @@ def _pairs(table: pd.DataFrame) -> dict[str, float]:
 def unseen_table(found: Found, classes: int) -> pd.DataFrame:
     """Per head, over draws and seeds: top-1 of seen and unseen classes, their harmonic mean, sd.
 
-    sd: of the harmonic mean, over draws.
+    sd: of the harmonic mean, over draws. half: of the 95 % interval of the unseen, over draws.
     """
     lines = {}
     for head in HEADS:
@@ -184,6 +185,7 @@ def unseen_table(found: Found, classes: int) -> pd.DataFrame:
         table = pd.DataFrame(of_draws, columns=["seen", "unseen", "harmonic mean"])
         lines[head] = {"draws": len(table)} | table.mean().to_dict()
         lines[head]["sd"] = table["harmonic mean"].std()
+        lines[head]["half"] = table.unseen.sem() * stats.t.ppf(0.975, max(len(table) - 1, 1))
     return pd.DataFrame.from_dict(lines, orient="index")
 
 
@@ -218,13 +220,14 @@ def finding_of_conjunctions(found: Found) -> str:
     bind = [row for row in fusions if min(_of_seen(run) for run in found[row]) > most]
     best = str(table["seen pairs"].reindex(fusions).idxmax())
     line, fewest = table.loc[best], int(table.seeds[fusions].min())
+    shown = f"{len(bind) or 'None'} of {len(fusions)} fusions {'is' if len(bind) < 2 else 'are'}"
     return (
-        f"**{len(bind)} of {len(fusions)} fusions are shown to bind colours to motions** "
-        f"({'; '.join(bind) or 'none'}; at least {wording.counted(fewest, 'run')} of each): the "
-        f"highest on seen pairs, {best}, has {line['seen pairs']:.1f} % of them and "
-        f"{line['unseen pairs']:.1f} % of the unseen ones. The sum of what two "
-        f"single models say cannot exceed {most:.0f} % on seen pairs; RGB alone has "
-        f"{table['seen pairs']['RGB']:.1f} %, events alone {table['seen pairs']['events']:.1f} %."
+        f"**{shown} shown to bind colours to motions**{': ' if bind else ''}{'; '.join(bind)}. The "
+        f"highest on seen pairs, *{best}*, has {line['seen pairs']:.1f} % of them and "
+        f"{line['unseen pairs']:.1f} % of the unseen ones (at least "
+        f"{wording.counted(fewest, 'run')} each). The sum of what two single models say cannot "
+        f"exceed {most:.0f} % on seen pairs; RGB alone has {table['seen pairs']['RGB']:.1f} %, "
+        f"events alone {table['seen pairs']['events']:.1f} %."
     )
 
 
@@ -237,15 +240,24 @@ def finding_of_unseen(found: Found, classes: int) -> str:
     if missing := not_run("unseen", found):
         return missing
     table = unseen_table(found, classes)
+    guess = 100 / classes
     heads = [
-        f"{head} {line.seen:.1f} % of seen and {line.unseen:.1f} % of unseen classes"
+        f"- {head}: {line.seen:.1f} % of the seen classes, {line.unseen:.1f} ± {line.half:.1f} % "
+        f"of the unseen (over {wording.counted(line.draws, 'draw')})"
         for head, line in table.iterrows()
     ]
+    above = [str(head) for head, line in table.iterrows() if line.unseen - line.half > guess]
     least = few_table(found, list(HEADS))[f"{FEW[0]} a class"]
     fewest = min(len(found[f"{head}, {FEW[0]} a class"]) for head in HEADS)
-    return (
-        f"**Over all names, {'; '.join(heads)}**, where a guess among all has "
-        f"{100 / classes:.1f} %. With {FEW[0]} recordings a class and nothing held out: "
-        f"{'; '.join(f'{head} {top1:.1f} %' for head, top1 in least.items())} (means of at "
-        f"least {wording.counted(fewest, 'run')})."
+    few = "; ".join(f"{head} {top1:.1f} %" for head, top1 in least.items())
+    return "\n".join(
+        [
+            f"**Classes that were not trained: {len(above) or 'none'} of {len(table)} heads"
+            f" {'is' if len(above) < 2 else 'are'} shown to recognise them better than a guess "
+            f"among all names ({guess:.1f} %)**{': ' if above else ''}{'; '.join(above)}.",
+            "",
+            *heads,
+            f"- With {FEW[0]} recordings a class and nothing held out: {few} (means of at least "
+            f"{wording.counted(fewest, 'run')}).",
+        ]
     )

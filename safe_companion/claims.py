@@ -44,7 +44,7 @@ from safe_companion import paper
 from safe_companion.datasets import TITLES
 from safe_companion.effects import Difference, difference, mean_and_interval
 from safe_companion.records import outdated
-from safe_companion.studies import Found, records
+from safe_companion.studies import LEFT_OUT, Found, records
 
 EPSILON = 1.0  # percentage points within which a number counts as the paper's
 WIDEST = 3.0  # percentage points; the paper's rows differ by less
@@ -105,7 +105,16 @@ def evidence(claim: pd.Series, table: pd.DataFrame) -> dict:
                 "commit": runs[0]["commit"],
                 "code": "older" if older else "current",
             }
-    return {"verdict": f"not run: needs {TITLES[claim.dataset]}"}
+    return {"verdict": _not_run(claim)}
+
+
+def _not_run(claim: pd.Series) -> str:
+    """Why there is no run of a claim, nowhere: a sweep of the sample leaves it out, or to come."""
+    study = claim["where"].lower().replace(" ", "")
+    if claim.fields is None:
+        return f"not run: needs {TITLES[claim.dataset]}"
+    left_out = (claim.dataset, study, paper.row_of(claim)) in LEFT_OUT
+    return "not run: left out on the sample" if left_out else "not run yet"
 
 
 def _rows_beside(claim: pd.Series, table: pd.DataFrame, origin: str) -> Found:
@@ -204,7 +213,7 @@ def beside_paper(found: dict[str, list[dict]], where: str) -> pd.DataFrame:
         if other is not None:
             line["paper difference"] = claim.value - other.value
         if claim.fields is not None:
-            line["verdict"] = f"not run: needs {TITLES[claim.dataset]}"
+            line["verdict"] = _not_run(claim)
             runs = found.get(paper.row_of(claim), [])
             if runs:
                 against = [] if other is None else found.get(paper.row_of(other), [])

@@ -35,6 +35,11 @@ TITLES = {
 GROUND_TRUTH = "ground_truth.csv"  # only a generated sample has this file
 
 
+def in_words(dataset: str, origin: str) -> str:
+    """Which data numbers are about: "sample of HARDVS"."""
+    return f"{origin} of {TITLES.get(dataset, dataset)}"
+
+
 def class_names(dataset: str, root: str | Path | None) -> list[str]:
     """Class names by label: the root's classes.txt, else the published list or the sub-folders.
 

@@ -166,13 +166,12 @@ def how_paired(found: Mapping[str, list[dict]]) -> list[str]:
     first = next(iter(found.values()), [])
     of_rows = [pairs(runs, first) for runs in found.values()]
     if 1 in map(len, of_rows) and of_seeds(found.values()).freedom:
-        said.append("A row of a single pair has the spread over seeds of the others.")
+        said.append("A row with one pair borrows the spread over seeds from the other rows.")
     mixed = sum(not alike(*pair) for of_row in of_rows for pair in of_row)
     if len({of_gpu(run) for runs in found.values() for run in runs}) > 1:
-        left = f"; {wording.counted(mixed, 'pair')} to the first row could not be" if mixed else ""
+        left = f"; for {wording.counted(mixed, 'pair')} that was not possible" if mixed else ""
         said.append(
-            "Some runs were made on a GPU, others on a CPU. Where one of a pair was made on both, "
-            f"their difference is that on the same kind of machine{left}."
+            f"Runs are compared on the same kind of machine, GPU with GPU and CPU with CPU{left}."
         )
     return said
 

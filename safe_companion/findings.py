@@ -7,10 +7,16 @@ import numpy as np
 import pandas as pd
 
 from safe_companion import beyond, effects, variance, wording
+from safe_companion.datasets import in_words
 from safe_companion.robustness import CLEAN
 
 NOT_RUN = "**Not run**: no record says anything yet."
 ONE_SEED = "one seed: no interval"  # as `effects.Difference.effect` says it
+VERDICTS = {  # in a sentence
+    "smaller than the paper's": "smaller, and not to be told from zero",
+    "cannot tell": "to be told neither from zero nor from the paper's",
+}
+SMALL = 0.5  # percent; a calibration error below it concerns no one
 
 
 def _clear(name: str, row: Any) -> str:
@@ -21,10 +27,18 @@ def _clear(name: str, row: Any) -> str:
     )
 
 
-def _unclear(which: str, rows: pd.DataFrame) -> str:
-    """Rows of which nothing can be told, and what would not have been seen."""
-    limit = _range(rows.detectable)
-    return f"of {which} we cannot tell: effects below {limit} points would not be seen"
+def _unclear(rows: pd.DataFrame, *, others: bool) -> str:
+    """Rows of which nothing can be told, and what would not have been seen.
+
+    others: whether some row stands before them that is better or worse.
+    """
+    limit = f"effects below {_range(rows.detectable)} points would not be seen"
+    if len(rows) > 1:
+        which = "none of the others" if others else "none of the rows"
+        return f"{which} can be told from it ({limit})"
+    (name, row), *_ = rows.iterrows()
+    amount = f"{wording.signed(row.difference)}{wording.plus_minus(row['± difference'])} points"
+    return f"*{name}* ({amount}) cannot be told from it ({limit})"
 
 
 def _once(rows: pd.DataFrame) -> str:
@@ -51,36 +65,72 @@ def _range(values: pd.Series, digits: int = 1) -> str:
     return low if low == high else f"{low} to {high}"
 
 
-def of_rows(table: pd.DataFrame, *, dataset: str, origin: str) -> str:
-    """What the rows of a study do beside its first one, of `effects.effect_table`."""
-    rows = table[table.difference.notna()]
-    if rows.empty:
+def of_rows(
+    table: pd.DataFrame, *, dataset: str, origin: str, untrained: Sequence[str] = ()
+) -> str:
+    """What the rows of a study do beside its first one, of `effects.effect_table`.
+
+    untrained: rows that `claims.hardly_trained` names, which are compared with nothing.
+    """
+    rows = table[table.difference.notna() & ~table.index.isin(untrained)]
+    if table.difference.isna().all():
         return NOT_RUN
     clear = rows[rows.effect.isin(["better", "worse"])]
     said = [_clear(str(name), row) for name, row in clear.iterrows()]
     unclear = rows[rows.effect.str.startswith("cannot tell")]
     if len(unclear):
-        several = "each of the others" if said else "each of the rows"
-        which = several if len(unclear) > 1 else f"*{unclear.index[0]}*"
-        said.append(_unclear(which, unclear))
+        said.append(_unclear(unclear, others=bool(said)))
     said += [f"*{name}* is the same" for name in rows.index[rows.effect == "the same"]]
     once = rows[rows.effect == ONE_SEED]
     if len(once):
         said.append(_once(once))
     first = table.iloc[0]
+    compared = f": {'; '.join(said)}" if said else " nothing is trained far enough to be compared"
     missing = [f"*{name}*" for name, row in table.iterrows() if not row.seeds]
     return (
-        f"**Beside *{table.index[0]}* ({first['top-1 [%]']:.1f} %): {'; '.join(said)}.** "
-        f"({origin} of {dataset}, top-1)" + (f" Not run: {', '.join(missing)}." if missing else "")
+        f"**Beside *{table.index[0]}* ({first['top-1 [%]']:.1f} %){compared}** "
+        f"({in_words(dataset, origin)}, top-1)."
+        + of_untrained(untrained)
+        + (f" Not run: {'; '.join(missing)}." if missing else "")
+    )
+
+
+def of_verdicts(table: pd.DataFrame, *, dataset: str, origin: str) -> str:
+    """What our rows say of the paper's differences, of `claims.beside_paper`."""
+    rows = table[table.difference.notna()]
+    if rows.empty:
+        return NOT_RUN
+    said = []
+    for verdict in map(str, rows.verdict.unique()):
+        of_verdict = rows[rows.verdict == verdict]
+        names = _listed([f"*{name}*" for name in of_verdict.index])
+        if verdict in ("same direction", "opposite"):
+            amounts = [
+                f"*{name}* {wording.signed(row.difference)}"
+                f"{wording.plus_minus(row['± difference'])} "
+                f"(the paper {wording.signed(row['paper difference'])})"
+                for name, row in of_verdict.iterrows()
+            ]
+            said.append(
+                f"{len(of_verdict)} in the {verdict.split()[0]} direction: {_listed(amounts)}"
+            )
+        else:
+            said.append(f"{len(of_verdict)} {VERDICTS.get(verdict, verdict)}: {names}")
+    limit = _range(rows.detectable.dropna())
+    return (
+        f"**The paper's {wording.counted(len(rows), 'difference')}, here: {'; '.join(said)}** "
+        f"({in_words(dataset, origin)}, points of top-1; effects from {limit} would be seen)."
     )
 
 
 def of_untrained(rows: Sequence[str]) -> str:
-    """What a page adds of rows that `claims.hardly_trained` names; nothing if there are none."""
+    """What a page adds of rows that are hardly trained; nothing if there are none."""
     if not rows:
         return ""
     names = _listed([f"*{row}*" for row in rows])
-    return f" Hardly trained, which says nothing of what they can do: {names}."
+    one = len(rows) == 1
+    verb, they = ("is", "it") if one else ("are", "they")
+    return f" {names} {verb} hardly trained: what {they} can do is not seen here."
 
 
 def of_pretraining(found: Mapping[str, list[dict]]) -> str:
@@ -101,41 +151,54 @@ def of_pretraining(found: Mapping[str, list[dict]]) -> str:
                 said.append(f"after {tower.removeprefix('CLIP, then ')} {gain.sentence}")
             parts.append(f"- {name}, {recordings} a class: {'; '.join(said)}")
     better, worse = effect.count("better"), effect.count("worse")
-    verdict = f"better than one that has seen no event in {better} of {len(effect)} comparisons"
-    if worse:
-        verdict += f", worse in {worse}"
-    return "\n".join([f"**A CLIP that went on learning from them is {verdict}**:", "", *parts])
+    verdict = "is better from a CLIP that went on training with events than from CLIP as it is in "
+    verdict += f"{better} of {len(effect)} comparisons" + (f", worse in {worse}" if worse else "")
+    return "\n".join([f"**SAFE {verdict}**:", "", *parts])
 
 
 def of_robustness(tables: Mapping[str, pd.DataFrame], *, dataset: str, origin: str) -> str:
     """What each model loses when a camera is missing, of `robustness.over_seeds` for each row."""
-    if not tables:
-        return NOT_RUN
+    losses: dict[str, list[float]] = {}
     parts = []
-    least = min(int(table.seeds.min()) for table in tables.values())
     for name, table in tables.items():
         lines = table.set_index("what")
         missing = [what for what in lines.index if str(what).endswith(" missing")]
-        lost = [f"{lines.top1[what]:.0f} with {what}" for what in missing]
-        if CLEAN in lines.index and lost:
-            parts.append(f"{name}: {lines.top1[CLEAN]:.0f} %, {', '.join(lost)}")
+        if CLEAN not in lines.index or not missing:
+            continue
+        for what in missing:
+            losses.setdefault(what, []).append(lines.top1[CLEAN] - lines.top1[what])
+        left = _listed([f"{lines.top1[what]:.0f} with {what}" for what in missing])
+        parts.append(f"- {name}: {lines.top1[CLEAN]:.0f} %, {left}")
     if not parts:
         return NOT_RUN
-    seeds = f"at least {wording.counted(least, 'seed')} each"
-    return f"**{'; '.join(parts)}** (top-1, {seeds}, {origin} of {dataset})."
+    costs = _listed([f"{what} costs {_range(pd.Series(lost), 0)}" for what, lost in losses.items()])
+    fewest, most = (least(int(t.seeds.min()) for t in tables.values()) for least in (min, max))
+    seeds = wording.counted(fewest, "seed") if fewest == most else f"{fewest} to {most} seeds"
+    models = wording.counted(len(parts), "model")
+    return "\n".join(
+        [
+            f"**Of {models}, {costs} points** (top-1, {seeds} each, {in_words(dataset, origin)}):",
+            "",
+            *parts,
+        ]
+    )
 
 
 def of_calibration(table: pd.DataFrame, *, dataset: str, origin: str) -> str:
-    """How far confidences are off: lines with "confidence", "top-1 [%]", "corrected", "low"."""
+    """How far confidences are off: lines with "confidence", "top-1 [%]", "corrected", "low".
+
+    An error whose interval comes within SMALL of zero is not called one.
+    """
     if table.empty:
         return NOT_RUN
     parts = []
     for name, row in table.iterrows():
         gap = row.confidence - row["top-1 [%]"]
-        kind = "too sure" if gap > 0 else "not sure enough"
-        measurable = kind if row.low > 0.5 else "chance alone could make it"
+        kind = "overconfident" if gap > 0 else "underconfident"
+        measurable = kind if row.low > SMALL else f"its interval begins below {SMALL} %"
         parts.append(f"{name}: {row.corrected:.1f} % ({measurable})")
-    return f"**Calibration error, chance taken off: {'; '.join(parts)}** ({origin} of {dataset})."
+    where = f"({in_words(dataset, origin)})"
+    return f"**Calibration error, chance taken off: {'; '.join(parts)}** {where}."
 
 
 # ------------------------------------------------------------------------------- single pages
@@ -181,25 +244,22 @@ def of_deviations(
         rows = table.loc[kinds.get(kind, [])]
         said += [_clear(str(name), row) for name, row in rows.iterrows()]
     if unclear := kinds.get("cannot tell"):
-        said.append(_unclear(_listed([f"*{name}*" for name in unclear]), table.loc[unclear]))
+        said.append(_unclear(table.loc[unclear], others=bool(said)))
     said += [f"*{name}* is the same" for name in kinds.get("the same", [])]
     if once := kinds.get("one seed"):
         said.append(_once(table.loc[once]))
     said += [f"*{name}* {noted[name]}" for name in kinds.get("noted", [])]
-    if lacking := len(kinds.get("not run", [])):
-        said.append(f"{lacking} {'was' if lacking == 1 else 'were'} not run")
-    told = len(kinds.get("worse", [])) + len(kinds.get("better", []))
-    lead = f"Of {len(choices)} choices of the released code, {told or 'none'}"
-    lead += f" {'makes' if told < 2 else 'make'} a difference here that can be told"
-    if set(kinds) <= {"noted", "not run"}:
-        lead = f"None of the released code's {len(choices)} choices was compared here by itself"
-    sentence = f"{lead}: {'; '.join(said)}."
+    compared = sum(len(kinds.get(kind, [])) for kind in kinds if kind not in ("noted", "not run"))
+    lead = f"{compared or 'None'} of {len(choices)} choices of the released code "
+    lead += f"{'was' if compared < 2 else 'were'} compared here by "
+    lead += "itself" if compared < 2 else "themselves"
+    sentence = f"{lead}: {'; '.join(said)}." if said else f"{lead}."
     if together in table.index and table.seeds[together]:
         every: Any = table.loc[together]
         gain = wording.compared(every.difference, every["± difference"], every.pairs, every.effect)
         sentence += f" All of them together: {gain}."
     first = f"{table.index[0]}, {table['top-1 [%]'].iloc[0]:.1f} %"
-    return f"**{sentence}** ({origin} of {dataset}, top-1, beside {first})"
+    return f"**{sentence}** ({in_words(dataset, origin)}, top-1, beside {first})."
 
 
 def of_wording(
@@ -214,22 +274,22 @@ def of_wording(
     accuracies: {wording: mean top-1} of two or more that were run; scatter: of their runs.
     """
     count = len(accuracies)
-    where = f"({origin} of {dataset}, top-1)"
+    where = f"({in_words(dataset, origin)}, top-1)"
     if np.isnan(scatter.p):
         shown = _range(pd.Series(accuracies))
         return (
             "**Whether wording makes more difference than the seed cannot be told: too few rows "
-            f"have seeds in common.** The {count} wordings have {shown} %. {where}"
+            f"have seeds in common** {where}. The {count} wordings have {shown} %."
         )
     spread = (
         f"the means of {count} wordings scatter by {scatter.between:.2f} points, where seeds alone "
         f"would give {scatter.chance:.2f} (standard deviations; F test, p = {scatter.p:.2f})"
     )
     if scatter.p < 0.05:
-        return f"**Wording makes more difference than the seed: {spread}.** {where}"
+        return f"**Wording makes more difference than the seed: {spread}** {where}."
     return (
-        f"**No difference between wordings can be told from the seed's: {spread}; a scatter below "
-        f"{scatter.smallest:.1f} points would not be seen.** {where}"
+        f"**Wording makes no difference that could be told from chance: {spread}; a scatter below "
+        f"{scatter.smallest:.1f} points would not be seen** {where}."
     )
 
 
@@ -264,8 +324,8 @@ def of_rates(
     where = "that no table tests" if origin == "sample" else "held out of the training list"
     missing = [method for method in tried if method not in best]
     return (
-        f"**Chosen for each method on recordings {where}: {'; '.join(parts)}.** ({origin} of "
-        f"{dataset}, top-1, one run a rate)"
+        f"**Chosen for each method on recordings {where}: {'; '.join(parts)}** "
+        f"({in_words(dataset, origin)}, top-1, one run a rate)."
         + (f" Not run with all: {', '.join(missing)}." if missing else "")
     )
 

@@ -78,10 +78,10 @@ def of_windows(
         parts.append(
             f"AFE {'evens out' if evens else 'does not even out'} what event images hold: "
             f"{low:,.0f} to {high:,.0f} events, with one image a frame interval {least:,.0f} to "
-            f"{most:,.0f} (5th to 95th percentile)"
+            f"{most:,.0f} (5th to 95th percentile; {about})"
         )
-    accuracy = f"top-1 accuracy with AFE: {gain.sentence}" if gain.pairs else "accuracy: not run"
-    return f"**{'; '.join([*parts, accuracy])}** ({about})."
+    accuracy = f"Top-1 accuracy with AFE: {gain.sentence}" if gain.pairs else "Accuracy: not run"
+    return ". ".join([*(f"**{part}**" for part in parts), accuracy]) + "."
 
 
 def added(found: Mapping[str, list[dict]], *, both: str) -> pd.DataFrame:

@@ -18,9 +18,15 @@ def counted(count: float, noun: str, plural: str = "") -> str:
     return f"{count:,.0f} {noun if count == 1 else plural or noun + 's'}"
 
 
+def typeset(number: str) -> str:
+    """A number as printed: a true minus sign, and none before a zero."""
+    size = number.lstrip("+-")
+    return size if not size.strip("0.,") else number.replace("-", MINUS)
+
+
 def signed(value: float, digits: int = 1) -> str:
     """1.25 -> "+1.2", with a true minus sign."""
-    return f"{value:+.{digits}f}".replace("-", MINUS)
+    return typeset(f"{value:+.{digits}f}")
 
 
 def plus_minus(half: float) -> str:

@@ -106,12 +106,12 @@ def conjunctions_found(paper):
 def test_a_fusion_binds_if_every_seed_beats_what_late_fusion_can():
     bound = np.where(np.isin(LABELS, UNSEEN), 1, LABELS)
     said = beyond.finding_of_conjunctions(conjunctions_found([bound, bound]))
-    assert said.startswith("**1 of 5 fusions are shown to bind colours to motions** (paper;")
-    assert "paper, has 100.0 % of them and 0.0 % of the unseen ones" in said
-    assert "cannot exceed 50 %" in said and "at least 1 run of each" in said
+    assert said.startswith("**1 of 5 fusions is shown to bind colours to motions**: paper. The")
+    assert "*paper*, has 100.0 % of them and 0.0 % of the unseen ones" in said
+    assert "cannot exceed 50 %" in said and "(at least 1 run each)" in said
     half = np.where(np.arange(len(LABELS)) % 3 > 0, 1, LABELS)
     said = beyond.finding_of_conjunctions(conjunctions_found([bound, half]))
-    assert said.startswith("**0 of 5 fusions are shown to bind colours to motions** (none;")
+    assert said.startswith("**None of 5 fusions is shown to bind colours to motions**. The")
 
 
 def unseen_found():
@@ -131,9 +131,11 @@ def test_unseen_classes_are_scored_over_the_draws():
     assert table.unseen.tolist() == [0, 50, 50]
     assert table["harmonic mean"].tolist() == pytest.approx([0, 200 / 3, 200 / 3])
     said = beyond.finding_of_unseen(unseen_found(), 24)
-    assert "the paper's head 100.0 % of seen and 0.0 % of unseen classes" in said
-    assert "a head that reads names 100.0 % of seen and 50.0 % of unseen" in said
-    assert "a guess among all has 4.2 %" in said
+    assert table.half.tolist() == [0, 0, 0]
+    assert said.startswith("**Classes that were not trained: 2 of 3 heads are shown to recognise")
+    assert "a guess among all names (4.2 %)**: a head that reads names; cosines, no fusion." in said
+    assert "- the paper's head: 100.0 % of the seen classes, 0.0 ± 0.0 % of the unseen" in said
+    assert "- a head that reads names: 100.0 % of the seen classes, 50.0 ± 0.0 % of the" in said
 
 
 def test_towers_are_compared_on_few_and_on_all_recordings():
@@ -142,7 +144,7 @@ def test_towers_are_compared_on_few_and_on_all_recordings():
     wrong = [run_of(np.where(np.arange(20) < 15 - s, 3, labels), labels, seed=s) for s in range(3)]
     rows["CLIP, RGB and events, 4 a class"] = wrong
     said = findings.of_pretraining(rows)
-    assert said.startswith("**A CLIP that went on learning from them is better than one that has")
+    assert said.startswith("**SAFE is better from a CLIP that went on training with events than")
     assert "- RGB and events, 4 a class: after events better by 70.0 ±" in said
     assert "in 2 of 8 comparisons" in said and "- events, 48 a class: after events 0" not in said
     table = beyond.few_table(rows, ["CLIP, RGB and events"])

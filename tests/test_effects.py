@@ -383,12 +383,12 @@ def test_a_reader_learns_how_rows_are_paired():
     (seeds,) = effects.how_paired({"a": cpu, "b": cpu[:2]})
     assert seeds.startswith("Rows differ in their number of seeds.")
     _, one = effects.how_paired({"a": cpu, "b": cpu, "c": cpu[:1]})
-    assert one == "A row of a single pair has the spread over seeds of the others."
+    assert one == "A row with one pair borrows the spread over seeds from the other rows."
     (machines,) = effects.how_paired({"a": cpu, "b": gpu})
-    assert machines.endswith("on the same kind of machine; 3 pairs to the first row could not be.")
+    assert machines.endswith("CPU with CPU; for 3 pairs that was not possible.")
     twins = [run | {"elsewhere": twin} for run, twin in zip(cpu, gpu, strict=True)]
     (machines,) = effects.how_paired({"a": twins, "b": gpu})
-    assert machines.endswith("their difference is that on the same kind of machine.")
+    assert machines.endswith("on the same kind of machine, GPU with GPU and CPU with CPU.")
 
 
 def test_rows_that_are_not_trained_can_be_kept_out_of_the_spread():

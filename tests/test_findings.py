@@ -46,8 +46,8 @@ def test_a_finding_names_what_is_better_and_what_was_not_run():
     found = {"paper": runs(60), "names": runs(90), "same": runs(60), "more": []}
     table = effects.effect_table(found, baseline="paper")
     assert findings.of_rows(table, **HERE) == (
-        "**Beside *paper* (60.0 %): *names* is better by 30.0 ± 9.1 points; *same* is the same.** "
-        "(sample of hardvs, top-1) Not run: *more*."
+        "**Beside *paper* (60.0 %): *names* is better by 30.0 ± 9.1 points; *same* is the same** "
+        "(sample of HARDVS, top-1). Not run: *more*."
     )
     empty = effects.effect_table({"paper": runs(60), "names": []}, baseline="paper")
     assert findings.of_rows(empty, **HERE) == findings.NOT_RUN
@@ -59,10 +59,10 @@ def test_a_finding_says_what_would_not_have_been_seen():
 
     found = {"paper": runs(0, 1), "one": runs(0, 2), "two": runs(1, 3)}
     said = findings.of_rows(effects.effect_table(found, baseline="paper"), **HERE)
-    assert ": of each of the rows we cannot tell: effects below" in said
+    assert ": none of the rows can be told from it (effects below 4.0 points would not" in said
     del found["two"]
     said = findings.of_rows(effects.effect_table(found, baseline="paper"), **HERE)
-    assert ": of *one* we cannot tell: effects below" in said
+    assert ": *one* (0.0 ± 2.8 points) cannot be told from it (effects below" in said
     once = {"paper": runs(0, seeds=1), "one": runs(1, 2, seeds=1), "two": runs(seeds=1)}
     said = findings.of_rows(effects.effect_table(once, baseline="paper"), **HERE)
     assert said.startswith(
@@ -85,7 +85,41 @@ def lines(**top1):
 def test_rows_that_are_hardly_trained_are_named():
     assert findings.of_untrained([]) == ""
     said = findings.of_untrained(["C3D", "MViT"])
-    assert said == " Hardly trained, which says nothing of what they can do: *C3D* and *MViT*."
+    assert said == " *C3D* and *MViT* are hardly trained: what they can do is not seen here."
+
+
+def test_rows_that_are_hardly_trained_are_compared_with_nothing():
+    def runs(share):
+        return [made_run(seed, [i < share for i in range(100)]) for seed in range(3)]
+
+    found = {"paper": runs(60), "names": runs(90), "C3D": runs(10)}
+    table = effects.effect_table(found, baseline="paper")
+    said = findings.of_rows(table, untrained=["C3D"], **HERE)
+    assert "*names* is better" in said and "*C3D* is worse" not in said
+    assert said.endswith(" *C3D* is hardly trained: what it can do is not seen here.")
+    none = findings.of_rows(table, untrained=["C3D", "names"], **HERE)
+    assert none.startswith("**Beside *paper* (60.0 %) nothing is trained far enough to be compared")
+
+
+def test_a_finding_counts_the_verdicts_on_the_papers_differences():
+    columns = ["difference", "± difference", "paper difference", "detectable", "verdict"]
+    table = pd.DataFrame(
+        [
+            [np.nan, np.nan, np.nan, np.nan, "sample only: needs PokerEvent"],
+            [0.7, 0.6, -2.7, 0.8, "opposite"],
+            [0.1, 0.4, -1.6, 0.6, "smaller than the paper's"],
+            [-0.2, 0.5, -0.4, 1.3, "cannot tell"],
+        ],
+        index=["all", "no MT", "no SCI", "no AFE"],
+        columns=columns,
+    )
+    assert findings.of_verdicts(table, **HERE) == (
+        "**The paper's 3 differences, here: 1 in the opposite direction: *no MT* +0.7 ± 0.6 (the paper "
+        "−2.7); 1 smaller, and not to be told from zero: *no SCI*; 1 to be told neither from zero "
+        "nor from the paper's: *no AFE*** (sample of HARDVS, points of top-1; effects from 0.6 to "
+        "1.3 would be seen)."
+    )
+    assert findings.of_verdicts(table[:1], **HERE) == findings.NOT_RUN
 
 
 def test_tables_of_several_seeds_are_averaged():
@@ -96,9 +130,9 @@ def test_tables_of_several_seeds_are_averaged():
     found = robustness.over_seeds(tables)
     assert found.top1.tolist() == [75, 30] and found.seeds.tolist() == [2, 2]
     said = findings.of_robustness({"paper": found}, **HERE)
-    assert (
-        said
-        == "**paper: 75 %, 30 with RGB missing** (top-1, at least 2 seeds each, sample of hardvs)."
+    assert said == (
+        "**Of 1 model, RGB missing costs 45 points** (top-1, 2 seeds each, sample of HARDVS):\n\n"
+        "- paper: 75 %, 30 with RGB missing"
     )
     assert findings.of_robustness({}, **HERE) == findings.NOT_RUN
 
@@ -114,8 +148,8 @@ def test_a_finding_says_whether_a_model_is_too_sure():
         index=["sure", "shy", "fine"],
     )
     said = findings.of_calibration(table, **HERE)
-    assert "sure: 10.0 % (too sure)" in said and "shy: 15.0 % (not sure enough)" in said
-    assert "fine: 1.0 % (chance alone could make it)" in said
+    assert "sure: 10.0 % (overconfident)" in said and "shy: 15.0 % (underconfident)" in said
+    assert "fine: 1.0 % (its interval begins below 0.5 %)" in said
     assert findings.of_calibration(table[:0], **HERE) == findings.NOT_RUN
 
 
@@ -171,15 +205,15 @@ def test_windows_of_equal_content_are_told_from_others():
     said = picture_findings.of_windows(even, uneven, gain, **ABOUT)
     assert said == (
         "**AFE evens out what event images hold: 2,000 to 4,000 events, with one image a frame "
-        f"interval 0 to 9,000 (5th to 95th percentile); top-1 accuracy with AFE: {gain.sentence}** "
-        "(sample of hardvs)."
+        "interval 0 to 9,000 (5th to 95th percentile; sample of hardvs)**. Top-1 accuracy with "
+        f"AFE: {gain.sentence}."
     )
     assert "better by 40.0 ±" in said
     nothing = effects.difference([], [])
     said = picture_findings.of_windows(uneven, even, nothing, **ABOUT)
-    assert "AFE does not even out what" in said and "; accuracy: not run**" in said
+    assert "AFE does not even out what" in said and said.endswith("**. Accuracy: not run.")
     said = picture_findings.of_windows([], [], gain, **ABOUT)  # stored event images: no windows
-    assert said.startswith("**top-1 accuracy with AFE: better by")
+    assert said.startswith("Top-1 accuracy with AFE: better by")
     assert picture_findings.of_windows([], [], nothing, **ABOUT) == findings.NOT_RUN
 
 
@@ -366,11 +400,11 @@ def test_choices_are_told_apart_by_what_is_known_of_them():
     }
     said = deviations(["a", "b", "c", "d"], {"c": "could not matter (why)"}, **found)
     assert said == (
-        "**Of 4 choices of the released code, 1 makes a difference here that can be told: *a* is "
-        f"worse by 43.0 ± {half['a'].half:.1f} points; of *b* we cannot tell: effects below "
-        f"{half['b'].smallest:.1f} points would not be seen; *c* could not matter (why); 1 was not "
-        f"run. All of them together: worse by 43.0 ± {half['all'].half:.1f} points, 3 paired "
-        "runs.** (sample of hardvs, top-1, beside ours, 52.0 %)"
+        "**2 of 4 choices of the released code were compared here by themselves: *a* is worse by "
+        f"43.0 ± {half['a'].half:.1f} points; *b* (0.0 ± {half['b'].half:.1f} points) cannot be "
+        f"told from it (effects below {half['b'].smallest:.1f} points would not be seen); *c* "
+        f"could not matter (why). All of them together: worse by 43.0 ± {half['all'].half:.1f} "
+        "points, 3 paired runs.** (sample of HARDVS, top-1, beside ours, 52.0 %)."
     )
     table = effects.effect_table({"ours": runs_of(0, 1, 2)} | found, baseline="ours")
     kinds = findings.of_choices(table, ["d", "c", "b", "a"], {"c": ""})
@@ -386,15 +420,15 @@ def test_choices_with_one_seed_have_no_verdict():
     once = {"a": runs_of(seeds=1), "b": runs_of(0, 1, 2, 3, seeds=1), "all": runs_of(seeds=1)}
     said = deviations(["a", "b", "c", "d"], {}, **once)
     assert said.startswith(
-        "**Of 4 choices of the released code, none makes a difference here that can be told: with "
-        f"one seed in common there is no verdict on *a* ({MINUS}3.0 points) and *b* (+1.0 points); "
-        f"2 were not run. All of them together: {MINUS}3.0 points with one seed: no interval.**"
+        "**2 of 4 choices of the released code were compared here by themselves: with one seed in "
+        f"common there is no verdict on *a* ({MINUS}3.0 points) and *b* (+1.0 points). All of them "
+        f"together: {MINUS}3.0 points with one seed: no interval.**"
     )
     del once["a"], once["b"]
     said = deviations(["a", "b"], {"a": "could not matter"}, **once)
     assert said.startswith(
-        "**None of the released code's 2 choices was compared here by itself: *a* could not "
-        "matter; 1 was not run. All of them together: "
+        "**None of 2 choices of the released code was compared here by itself: *a* could not "
+        "matter. All of them together: "
     )
     assert deviations(["a"], {"a": "could not matter"}) == findings.NOT_RUN
 
@@ -415,13 +449,15 @@ def test_wordings_are_told_from_seeds_only_where_they_scatter_more():
 
     assert said(3).startswith("**Wording makes more difference than the seed: the means of 3")
     for shift in (0, 0.8):  # p = 0.96 and 0.06
-        assert said(shift).startswith("**No difference between wordings can be told from the seed")
+        assert said(shift).startswith(
+            "**Wording makes no difference that could be told from chance"
+        )
     assert "a scatter below 0." in said(0) and "would not be seen" not in said(3)
     once = {row: [made_run(0, [1, 0], top1=top1)] for row, top1 in {"a": 80, "b": 81.5}.items()}
     scatter = variance.scatter(once, ["a", "b"])
     assert findings.of_wording({"a": 80.0, "b": 81.5}, scatter, **HERE) == (
         "**Whether wording makes more difference than the seed cannot be told: too few rows have "
-        "seeds in common.** The 2 wordings have 80.0 to 81.5 %. (sample of hardvs, top-1)"
+        "seeds in common** (sample of HARDVS, top-1). The 2 wordings have 80.0 to 81.5 %."
     )
 
 
@@ -437,8 +473,8 @@ def test_a_learning_rate_is_said_with_the_recordings_that_chose_it():
     said = findings.of_rates(tried, best, **of_list, **HERE)
     assert said == (
         "**Chosen for each method on recordings that no table tests: C3D 0.001 (40.0 %); TSM 0.003 "
-        "(90.0 %), the highest that was tried; Swin 0.001 (5.0 %).** (sample of hardvs, top-1, one "
-        "run a rate) Not run with all: MViT."
+        "(90.0 %), the highest that was tried; Swin 0.001 (5.0 %)** (sample of HARDVS, top-1, one "
+        "run a rate). Not run with all: MViT."
     )
     tried["Swin"][1e-3] = 4.7  # within two standard errors of 4 %
     said = findings.of_rates(tried, best | {"C3D": 3e-4}, **of_list, dataset="x", origin="real")

@@ -105,7 +105,7 @@ def test_real_events_say_what_the_names_add(monkeypatch):
     of_study = {"real_biolab": found, "real_nmnist": digits}
     monkeypatch.setattr(headline, "_real", of_study.get)
     said = headline.real_events()
-    assert "80 % without text" in said and "random vectors +0.0 ± 0.0" in said
+    assert "80 % without text" in said and "random vectors 0.0 ± 0.0" in said
     assert "names −20.0 ±" in said and "(worse)" in said and "3 paired runs each" in said
     assert "N-MNIST" not in said
 

@@ -75,9 +75,8 @@ def test_columns_can_be_chosen_and_formatted():
 def test_names_and_cells_are_text():
     evil = "<b>&'\"<script>"
     table = pd.DataFrame({evil: [evil], "ours": [1.0]}, index=pd.Index([evil], name=evil))
-    table.columns.name = evil
     html = notebooks.show(table, paper=[evil]).data
-    assert "<b>" not in html and "<script>" not in html and html.count("&lt;b&gt;&amp;") == 5
+    assert "<b>" not in html and "<script>" not in html and html.count("&lt;b&gt;&amp;") == 4
     assert "italic" in html
     deep = pd.DataFrame({"a": [1]}, index=pd.MultiIndex.from_tuples([(evil, evil)]))
     assert "<b>" not in notebooks.show(deep).data
@@ -95,21 +94,32 @@ def test_what_opens_on_a_click_in_the_book_has_a_title_of_text(monkeypatch):
 def test_the_same_table_gives_the_same_html():
     table = claims.beside_paper({}, "Table 4")
     first, second = (notebooks.show(table).data for _ in range(2))
-    assert first == second and "not run: needs PokerEvent" in first and "58.20" in first
+    assert first == second and "not run yet" in first and "58.20" in first
     assert "#T_" in first and first != notebooks.show(table.iloc[:3]).data
 
 
-def test_differences_in_words():
-    found = {
-        "all components": of_accuracies(84, 84, 84),
-        "no cross-attention": of_accuracies(60, 60, 60),
-    }
-    table = claims.beside_paper(found, "Table 4")
-    half = table["± difference"]["no cross-attention"]
-    assert notebooks.in_words(table) == (
-        f"- no cross-attention: worse by 2.4 points in the paper, −24.0 ± {half:.1f} here: "
-        "same direction."
+def test_numbers_are_printed_as_a_reader_expects_them():
+    table = pd.DataFrame(
+        {"difference": [-8.44, -0.04], "recordings": [2730, 12], "share": [0.98999999, 1234.5]},
+        index=pd.Index(["a", "b"], name="row"),
     )
+    table["pairs"] = float("nan")  # a column without a number is left out
+    html = notebooks.show(table).data
+    cells, heads = read(html)
+    assert heads == ["difference", "recordings", "share"]
+    assert [cells["a", name][0] for name in heads] == ["−8.4", "2,730", "0.990"]
+    assert [cells["b", name][0] for name in heads] == ["0.0", "12", "1,230"]
+    assert BeautifulSoup(html, "html.parser").thead.th.text == "row"  # in the corner
+    assert len(BeautifulSoup(html, "html.parser").thead.find_all("tr")) == 1
+
+
+def test_what_would_not_be_seen_stands_once_in_a_line():
+    effect = ["cannot tell: effects below 1.2 would not be seen", "worse"]
+    table = pd.DataFrame({"effect": effect, "detectable": [1.2, 1.2]}, index=["a", "b"])
+    cells, _ = read(notebooks.show(table).data)
+    assert [cells[row, "effect"][0] for row in "ab"] == ["cannot tell", "worse"]
+    alone, _ = read(notebooks.show(table[["effect"]]).data)
+    assert alone["a", "effect"][0] == effect[0]
 
 
 # ---------------------------------------------------------------- what a page is given
@@ -195,7 +205,7 @@ def shown(monkeypatch):
     """[(Markdown text, metadata)] of what is displayed."""
     found = []
     monkeypatch.setattr(
-        notebooks, "display", lambda what, metadata: found.append((what.data, metadata))
+        notebooks, "display", lambda what, metadata=None: found.append((what.data, metadata))
     )
     return found
 
@@ -204,7 +214,9 @@ def test_a_note_counts_the_runs_and_the_rows_that_have_some(shown):
     found = {"full": of_accuracies(84, 85), "less": of_accuracies(60, 61)}
     notebooks.origin_note("table4", found, dataset="pokerevent")
     ((text, metadata),) = shown
-    assert text.startswith("**Sample data**") and text.endswith("(pokerevent). 4 runs of 2 rows.")
+    assert text.startswith("**Sample data**") and text.endswith(
+        "(PokerEvent). 2 models, 4 trainings."
+    )
     made = "results/sample/pokerevent/made/seed"
     assert metadata == {"records": [f"{made}0", f"{made}1"] * 2, "origins": ["sample"]}
 
@@ -212,26 +224,33 @@ def test_a_note_counts_the_runs_and_the_rows_that_have_some(shown):
 def test_a_note_says_what_was_not_run_and_how_to_run_it(shown):
     found = {"full": of_accuracies(84), "one": [], "two": []}
     notebooks.origin_note("table4", found, dataset="pokerevent")
-    assert "1 run of 1 row." in shown[0][0]
+    assert "1 model, 1 training." in shown[0][0]
     assert "Not run: one; two. `make table4` trains them." in shown[0][0]
     notebooks.origin_note("table4", found, dataset="hardvs")  # no sweep runs it on this sample
     assert "Not run: one; two. `-p rerun True` trains them." in shown[1][0]
     notebooks.origin_note("table5", {"frames=3": [], "frames=7": []}, dataset="pokerevent")
-    assert "Left out: frames=7 (takes more than twice as long" in shown.pop()[0]
+    note = shown.pop()[0]
+    assert "Left out: frames=7 (takes more than twice as long" in note and "trains it." in note
     rows = dict.fromkeys(["prompt=A photo of a...", "prompt=The action in the picture is..."], [])
     notebooks.origin_note("table6", rows, dataset="pokerevent")  # one reason, said once
     assert f"Left out: {'; '.join(rows)} (time; the learned" in shown.pop()[0]
     notebooks.origin_note("table4", found, dataset="hardvs", data_root="/data")
-    assert shown[2][0].startswith("**Real data** (hardvs).")
+    assert shown[2][0].startswith("**Real data** (HARDVS).")
     assert "`-p rerun True` trains them." in shown[2][0]  # `make table4` trains the sample
+    many = found | {"three": [], "four": []}
+    notebooks.origin_note("table4", many, dataset="pokerevent")  # of many, on a click
+    assert "<summary>Not run: 4 models</summary>\n\none; two; three; four. `make" in shown[3][0]
 
 
 def test_a_real_study_is_about_real_data_that_make_real_gets(shown):
     page = notebooks.open_real_study("real_biolab", seeds=1)
     assert page.origin == "real" and page.baseline == "no text" and len(page.rows) == 4
-    assert shown[0][0].startswith("**Real data** (data/biolab).")
+    assert not shown
+    page.opening("Found.")
+    assert shown[0] == ("Found.", None)
+    assert shown[1][0].startswith("**Real data** (data/biolab).")
     notebooks.origin_note("x", {"a": []}, dataset="d", data_root="d", how="make real")
-    assert "Not run: a. `make real` trains them." in shown[1][0]
+    assert "Not run: a. `make real` trains it." in shown[2][0]
 
 
 def test_a_note_warns_of_rows_with_other_seeds_and_never_of_the_code(shown):
@@ -284,9 +303,10 @@ def test_a_finding_names_what_has_hardly_begun_to_learn():
 
     found = {"SAFE": runs(80, 0.1), "C3D": runs(10, 0.9)}
     page = notebooks.Opened("table2", "pokerevent", None, None, dict.fromkeys(found, {}), found)
-    assert page.finding.data.endswith("which says nothing of what they can do: *C3D*.")
+    assert page.finding.endswith("*C3D* is hardly trained: what it can do is not seen here.")
+    assert "C3D" not in page.finding.partition("**")[2].partition("**")[0]  # nor compared
     found["C3D"] = runs(10, 0.4)
-    assert "ardly" not in page.finding.data
+    assert "ardly" not in page.finding and "*C3D* is worse" in page.finding
 
 
 def test_a_study_is_opened_by_its_name(shown, monkeypatch):
@@ -304,7 +324,10 @@ def test_a_study_is_opened_by_its_name(shown, monkeypatch):
     assert page.rows["+ rewritten prompts"] == {"prompt_file": "book/prompts/hardvs.json"}
     assert (page.origin, page.baseline, page.complete) == ("real", "template", True)
     assert (page.name, page.dataset, page.data_root, page.preset) == ("fig4", *options.values())
-    assert shown[0][0].startswith("**Real data** (hardvs). 3 runs of 3 rows.")
+    assert not shown
+    page.opening()  # first what was found, then what it is about
+    assert shown[0] == (page.finding, None)
+    assert shown[1][0].startswith("**Real data** (HARDVS). 3 models, 3 trainings.")
     assert page.effects.equals(effects.effect_table(page.found, baseline="template"))
 
 
@@ -341,7 +364,7 @@ def test_claims_stand_before_our_differences():
         "points (58.2 to 56.6), one run.",
         "- The paper, Section 4.5, sentence on removing SCI: after: worse by 0.4 points "
         "(57.0 to 56.6), one run.",
-        f"- Here (sample of pokerevent), without text: −50.0 ± {half:.1f} points, 3 paired runs: "
+        f"- Here (sample of PokerEvent), without text: −50.0 ± {half:.1f} points, 3 paired runs: "
         f"{page.effects.effect['without text']}.",
     ]
     alone = notebooks.claims_and_differences(opened([FULL, []]), ["t4-no-sci"]).data
@@ -360,7 +383,7 @@ def test_parts_of_a_page_break_the_study_down(monkeypatch, tmp_path):
     assert notebooks.by_class(page) == notebooks.by_condition(page) == "figure"
     by_class, by_condition = drawn
     assert by_class[0] == {0: -50, 1: -50} and by_condition[0] == {"dark": -50, "none": -50}
-    assert by_class[1] == "Per class, sample of pokerevent" and by_class[2][21] == "Sea turtle"
+    assert by_class[1] == "Per class, sample of PokerEvent" and by_class[2][21] == "Sea turtle"
     assert by_condition[1] == "Per condition, sample"
 
     truth = pd.DataFrame({"illumination": [0.5, 0.5, 0.005, 0.5]}, index=["r0", "r1", "r2", "r3"])

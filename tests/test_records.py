@@ -163,6 +163,8 @@ VERDICTS = {
     "one seed: no verdict",
     "not run: needs HARDVS",
     "not run: needs PokerEvent",
+    "not run yet",
+    "not run: left out on the sample",
     "not run: another method",
     "sample only: needs HARDVS",
     "sample only: needs PokerEvent",

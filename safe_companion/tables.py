@@ -1,0 +1,96 @@
+"""How are tables shown on a page? What is the paper's and ours, and what stands first."""
+
+import hashlib
+import html
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pandas as pd
+from IPython.display import HTML
+from pandas.api.types import is_integer_dtype
+
+from safe_companion import wording
+
+FORMATS = {
+    "paper": "{:.2f}",
+    "paper difference": "{:+.2f}",
+    "ours": "{:.1f}",
+    "top-1 [%]": "{:.1f}",
+    "±": "{:.1f}",
+    "sd": "{:.1f}",
+    "seeds": "{:.0f}",
+    "pairs": "{:.0f}",
+    "difference": "{:+.1f}",
+    "± difference": "{:.1f}",
+    "detectable": "{:.1f}",
+}
+
+
+QUIET = "var(--quiet, rgb(110,110,110))"  # the book's own grey, light on dark pages
+# What a table found stands first, where a narrow screen shows it.
+FIRST = ("verdict", "effect", "SAFE is", "difference", "± difference")
+
+
+def show(
+    table: pd.DataFrame,
+    *,
+    paper: Sequence[str] = ("paper", "paper difference"),
+    ours: Sequence[str] = ("ours", "top-1 [%]"),
+    origin: str = "",
+    **formats: str | Callable[[float], str],
+) -> HTML:
+    """A table as HTML: the paper's columns in italics on amber, ours in bold.
+
+    Rows that were not run are grey, and columns of numbers without any are left out. Names and
+    cells are text: what is HTML in them is escaped. origin: of our numbers, for the head of the
+    column "ours". formats: {column: format, or what gives the words} beside FORMATS. Columns of
+    FIRST come first. The name of the index stands in the corner.
+    """
+    first = [name for name in FIRST if name in table]
+    table = table[[*first, *(name for name in table if name not in first)]]
+    numbers = table.select_dtypes("number")
+    table = table.drop(columns=numbers.columns[numbers.isna().all()])
+    if "detectable" in table:  # which has the number
+        said = [name for name in ("effect", "SAFE is") if name in table]
+        table = table.assign(**{name: table[name].map(_without_limit) for name in said})
+    given: dict[Any, Any] = FORMATS | formats
+    known: dict[Any, Any] = {}
+    for name in table.select_dtypes("number"):
+        usual = "{:,}" if is_integer_dtype(table[name]) else wording.significant
+        known[name] = _typeset(given.get(name, usual))
+    head = f"here ({origin})" if origin else "ours"
+    if table.index.nlevels == 1:
+        corner = html.escape(str(table.index.name or ""))
+        table = table.rename_axis(index=None, columns=corner or None)
+    styler: Any = table.style.format(known, na_rep="–", escape="html")
+    styler.format_index(escape="html", axis=0)
+    styler.format_index(lambda name: head if name == "ours" else name, escape="html", axis=1)
+    # The same table gives the same HTML.
+    styler.set_uuid(hashlib.sha256(table.to_csv().encode()).hexdigest()[:8])
+    styler.cell_ids = False
+    styler.set_table_attributes('class="dataframe"')
+    styler.set_table_styles([{"selector": "td, th", "props": "padding: 0.25em 0.6em"}])
+    amber = {"background-color": "rgba(222,143,5,0.16)", "font-style": "italic"}
+    styler.set_properties(subset=[name for name in paper if name in table], **amber)
+    bold = {"font-weight": "bold"}
+    styler.set_properties(subset=[name for name in ours if name in table], **bold)
+    if "verdict" in table:
+        not_run = table.index[table.verdict.str.startswith("not run")]
+        not_of_paper = [name for name in table if name not in paper]
+        styler.set_properties(subset=(not_run, not_of_paper), color=QUIET)
+    return HTML(styler.to_html(sparse_index=False))  # a row alone, as on a phone, says what it is
+
+
+def _escaped(name: object) -> object:
+    return html.escape(name) if isinstance(name, str) else name
+
+
+def _typeset(how: str | Callable[[float], str]) -> Callable[[float], str]:
+    """The same format, with true minus signs and no sign before a zero."""
+    form = how.format if isinstance(how, str) else how
+    return lambda value: wording.typeset(form(value))
+
+
+def _without_limit(effect: str) -> str:
+    """ "cannot tell: effects below 1.2 would not be seen" -> "cannot tell"."""
+    return effect.partition(":")[0] if effect.startswith("cannot tell") else effect
