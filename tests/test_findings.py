@@ -67,7 +67,7 @@ def test_a_finding_says_what_would_not_have_been_seen():
     said = findings.of_rows(effects.effect_table(once, baseline="paper"), **HERE)
     assert said.startswith(
         "**Beside *paper* (50.0 %): with one seed in common there is no verdict on *one* (+1.0 "
-        "points) and *two* (−1.0 points).**"
+        "points) and *two* (−1.0 points)** (sample of HARDVS, top-1)."
     )
 
 
@@ -114,10 +114,10 @@ def test_a_finding_counts_the_verdicts_on_the_papers_differences():
         columns=columns,
     )
     assert findings.of_verdicts(table, **HERE) == (
-        "**The paper's 3 differences, here: 1 in the opposite direction: *no MT* +0.7 ± 0.6 (the paper "
-        "−2.7); 1 smaller, and not to be told from zero: *no SCI*; 1 to be told neither from zero "
-        "nor from the paper's: *no AFE*** (sample of HARDVS, points of top-1; effects from 0.6 to "
-        "1.3 would be seen)."
+        "**The paper's 3 differences, here: 1 in the opposite direction: *no MT* +0.7 ± 0.6 (the "
+        "paper −2.7); 1 smaller, and not to be told from zero: *no SCI*; 1 to be told neither from "
+        "zero nor from the paper's: *no AFE*** (sample of HARDVS, points of top-1; effects from "
+        "0.6 to 1.3 would be seen)."
     )
     assert findings.of_verdicts(table[:1], **HERE) == findings.NOT_RUN
 
