@@ -14,9 +14,9 @@ from tqdm import tqdm
 
 import safe_core
 from safe_companion import datasets, findings, how_far, plots, real_studies, wording
-from safe_companion.claims import hardly_trained
+from safe_companion.claims import direction, hardly_trained
 from safe_companion.datasets import TITLES
-from safe_companion.effects import breakdown, effect_table, how_paired, with_light
+from safe_companion.effects import breakdown, difference, effect_table, how_paired, with_light
 from safe_companion.paper import claims
 from safe_companion.prompts import prompt_sentences
 from safe_companion.studies import LEFT_OUT, Found, Rows, studies, study, swept
@@ -229,21 +229,27 @@ def claims_and_differences(opened: Opened, ids: Iterable[str]) -> Markdown:
     """The paper's claims of these ids, then our differences to the baseline, as a list."""
     table = claims()
     values = {str(name): float(value) for name, value in table.value.items()}
-    lines = []
+    lines, papers = [], []
     for name in ids:
         claim = table.loc[name]
         before = values[str(claim.against)]
-        gain = wording.better_or_worse(values[name] - before)
+        papers.append(values[name] - before)
+        gain = wording.better_or_worse(papers[-1])
         lines.append(
             f"- The paper, {claim['where']}, {claim.setting}: {gain} ({before} to {values[name]}), "
             "one run."
         )
-    for row, line in opened.effects.iterrows():
-        if row != opened.baseline and line.seeds:
-            said = wording.compared(line.difference, line["± difference"], line.pairs, line.effect)
-            lines.append(
-                f"- Here ({datasets.in_words(opened.dataset, opened.origin)}), {row}: {said}."
-            )
+    rows = [row for row in opened.found if row != opened.baseline and opened.found[row]]
+    where = datasets.in_words(opened.dataset, opened.origin)
+    for row in rows:
+        ours = difference(opened.found[row], opened.found[opened.baseline], table=opened.found)
+        lines.append(f"- Here ({where}), {row}: {ours.sentence}.")
+        if len(rows) == 1 and ours.pairs > 1:  # which the claims are about
+            verdicts = [
+                f"beside the paper's {wording.signed(paper)}, *{direction(paper, ours)}*"
+                for paper in papers
+            ]
+            lines[-1] = f"{lines[-1][:-1]}. By the ledger's rule: {'; '.join(verdicts)}."
     return Markdown("\n".join(lines))
 
 

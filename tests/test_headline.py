@@ -96,7 +96,16 @@ def test_the_best_other_method_decides(monkeypatch, shares, verdict):
     said = headline.other_methods()
     assert said.startswith(f"**{verdict}")
     best = "TSM" if shares[1] > shares[0] else "C3D"
-    assert f"SAFE: 70 %), {best} (the best of 2)" in said
+    assert f"AFE: 70 %), {best} (the best of 2)" in said
+
+
+def test_methods_that_are_hardly_trained_are_not_counted(monkeypatch):
+    found = {"SAFE": runs(70), "TSM": runs(95), "C3D": runs(20)}
+    begun = {"history": [{"train_loss": 3.0}], "log_probs": np.zeros((100, 24))}
+    found["C3D"] = [run | begun for run in found["C3D"]]
+    monkeypatch.setattr(headline, "_study", lambda name, dataset: found)
+    said = headline.other_methods()
+    assert said.startswith("**A plain video network does better") and "70 %), TSM better" in said
 
 
 def test_real_events_say_what_the_names_add(monkeypatch):
@@ -115,7 +124,9 @@ def test_real_digits_say_at_how_many_lights_the_image_adds_something(monkeypatch
     found |= {f"both, light {light}": runs(95 if light == "1" else 81) for light in LIGHTS}
     monkeypatch.setattr(headline, "_real", lambda study: found)
     said = headline.real_digits()
-    assert "at 4 lights, beside events alone (80 %): cannot tell at 3, better at 1" in said
+    assert "(N-MNIST; events alone 80 %), is better at 1 of 4 brightness levels" in said
+    found |= {f"both, light {light}": runs(81) for light in LIGHTS}
+    assert "is not to be told from none at any of 4 brightness" in headline.real_digits()
 
 
 # ------------------------------------------------------------------------------- the picture

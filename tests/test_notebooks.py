@@ -365,7 +365,8 @@ def test_claims_stand_before_our_differences():
         "- The paper, Section 4.5, sentence on removing SCI: after: worse by 0.4 points "
         "(57.0 to 56.6), one run.",
         f"- Here (sample of PokerEvent), without text: −50.0 ± {half:.1f} points, 3 paired runs: "
-        f"{page.effects.effect['without text']}.",
+        f"{page.effects.effect['without text']}. By the ledger's rule: beside the paper's −1.6, "
+        "*cannot tell*; beside the paper's −0.4, *cannot tell*.",
     ]
     alone = notebooks.claims_and_differences(opened([FULL, []]), ["t4-no-sci"]).data
     assert len(alone.splitlines()) == 1
