@@ -33,8 +33,7 @@ class AuthorYearLabels(BaseLabelStyle):
 def author_and_year(entry: Any) -> str:
     """The family names of one or two authors, of the first of more; and the year."""
     people = entry.persons.get("author") or entry.persons.get("editor") or []
-    names = [" ".join([*who.prelast_names, *who.last_names]) for who in people]
-    names = [re.sub(r"[{}]", "", name) for name in names]
+    names = [" ".join(map(str, who.rich_prelast_names + who.rich_last_names)) for who in people]
     said = " and ".join(names) if len(names) <= 2 else f"{names[0]} et al."
     return ", ".join(part for part in (said, entry.fields.get("year")) if part) or entry.key
 
