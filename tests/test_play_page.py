@@ -7,6 +7,7 @@ book is opened in test_site.py. Where there is no browser the tests are skipped,
 import functools
 import math
 import os
+import re
 import threading
 from http.server import ThreadingHTTPServer
 from types import SimpleNamespace
@@ -233,6 +234,8 @@ def test_rivals_stand_beside_safe_with_their_first_answers(large):
         text = row.inner_text()
         first = int(np.argmax(log_probs))
         assert shown["classes"][first] in text
+        if model := row.locator("small").all_inner_texts():
+            assert re.fullmatch(r"\s*right on \d\d\.\d % of all test recordings", model[0])
         assert ("✓" in text) == (first == shown["label"])
         assert f"{100 * math.exp(log_probs[shown['label']]):.1f} %" in text
 

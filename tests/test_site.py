@@ -237,7 +237,7 @@ HIDDEN = """(found) => {
 
 
 @pytest.mark.parametrize("name", PAGES)
-def test_no_code_is_cut_off_at_a_desk_or_on_paper_and_no_verdict_anywhere(desk, phone, name):
+def test_no_code_and_no_verdict_is_cut_off_anywhere(desk, phone, name):
     desk.window.goto(f"{desk.address}{name}.html", wait_until="load")
     assert desk.window.evaluate(HIDDEN, FOUND) == []
     for medium, width in DESK_AND_PAPER:
@@ -248,6 +248,7 @@ def test_no_code_is_cut_off_at_a_desk_or_on_paper_and_no_verdict_anywhere(desk, 
     desk.window.set_viewport_size(DESK)
     phone.window.goto(f"{phone.address}{name}.html", wait_until="load")
     assert phone.window.evaluate(HIDDEN, FOUND) == []
+    assert phone.window.evaluate(CUT) == []
 
 
 def test_a_wide_table_is_cards_on_a_phone_and_stays_a_table_for_screen_readers(phone):
@@ -262,6 +263,43 @@ def test_a_wide_table_is_cards_on_a_phone_and_stays_a_table_for_screen_readers(p
     phone.window.set_viewport_size(DESK)
     assert phone.window.locator("table.as-cards").count() == 0
     phone.window.set_viewport_size(PHONE)
+
+
+def test_a_table_that_fits_a_phone_when_set_tight_is_no_cards(phone):
+    phone.window.goto(f"{phone.address}notebooks/cost.html", wait_until="load")
+    kinds = phone.window.locator(".cell_output table").evaluate_all(
+        "all => all.map(t => t.className)"
+    )
+    assert "tight" in kinds[0] and "as-cards" not in kinds[0]
+    assert "as-cards" in kinds[2] and "tight" not in kinds[2]  # seven columns
+    sides = "node => getComputedStyle(node).borderLeftWidth"
+    card = phone.window.locator("table.as-cards").first
+    assert {card.evaluate(sides), card.locator("tbody td").first.evaluate(sides)} == {"0px"}
+
+
+def test_cards_keep_the_name_that_stands_above_the_rows_of_a_table(phone):
+    phone.window.goto(f"{phone.address}notebooks/robustness.html", wait_until="load")
+    table = phone.window.locator("table.as-cards").first
+    name = table.evaluate("node => getComputedStyle(node, '::before').content")
+    assert name == '"the paper\'s model"'
+
+
+def test_figures_and_their_frame_have_one_ground_in_the_dark_and_stand_apart(browser):
+    chrome, address = browser
+    window = chrome.new_page(viewport=DESK, color_scheme="dark")
+    window.set_default_timeout(120_000)
+    window.goto(f"{address}notebooks/fig3_afe.html", wait_until="load")
+    pictures = window.locator(".cell_output img")
+    grounds = pictures.evaluate_all("all => all.map(i => getComputedStyle(i).backgroundColor)")
+    assert set(grounds) == {"rgb(255, 255, 255)"}
+    gaps = """all => all.map(node => node.getBoundingClientRect().top
+      - node.previousElementSibling.getBoundingClientRect().bottom)"""
+    assert min(window.locator(".cell_output > * + :is(img, .output)").evaluate_all(gaps)) >= 16
+    window.goto(f"{address}book/events.html", wait_until="load")
+    moving = window.locator("picture > img")  # no white box where they are not loaded yet
+    grounds = moving.evaluate_all("all => all.map(i => getComputedStyle(i).backgroundColor)")
+    assert set(grounds) == {"rgba(0, 0, 0, 0)"}
+    window.close()
 
 
 def test_a_term_is_explained_by_pointer_and_keyboard_until_escape(desk):
@@ -432,7 +470,14 @@ def test_every_notebook_page_says_where_it_comes_from_and_can_be_downloaded(site
         assert f"papermill {name}.ipynb out.ipynb" in re.sub(r"<[^>]+>", "", text), name
         target = rf'href="[^"]*{Path(name).name}.ipynb"'
         assert re.search(rf'<a class="[^"]*download[^"]*" download="" {target}', text), name
-        assert re.search(r'class="origin-(sample|real)"', text), name
+        notebooks = extension("companion_notebooks")
+        stem = name.removeprefix("notebooks/")
+        notebook = notebooks.load_notebook(stem)
+        shown = notebooks.shown_runs(notebook["metadata"].get("safe", {}).get("records", []))
+        for origin in ("sample", "real"):
+            is_named = f'class="origin-{origin}"' in text
+            assert is_named == (origin in notebooks.origins_of(notebook, shown)), name
+        assert "tag_parameters" not in text, name
 
 
 def test_every_run_and_every_claim_has_its_place(site):
@@ -602,6 +647,81 @@ def test_a_notebook_that_was_not_executed_names_the_target_that_does(tmp_path, m
     assert "make notebooks" in text
     assert "papermill notebooks/table4_components.ipynb out.ipynb -p rerun True" in text
     assert "make table4" in text
+
+
+def test_a_notebook_has_the_badge_of_its_records_else_of_its_own_words():
+    origins_of = extension("companion_notebooks").origins_of
+
+    def notebook(*outputs, source="", **about):
+        cells = [{"source": source}, {"source": "", "outputs": [{"text": list(outputs)}]}]
+        return {"cells": cells, "metadata": {"safe": about} if about else {}}
+
+    assert origins_of(notebook("sample data", origins=["real"]), []) == ["real"]
+    assert origins_of(notebook(), ["sample/hardvs/base", "real/hardvs/base"]) == ["real", "sample"]
+    assert origins_of(notebook("sample data: hardvs", origins=[]), []) == ["sample"]
+    assert origins_of(notebook("3 recordings, real data", source="sample data"), []) == ["real"]
+    assert origins_of(notebook(source="frames of the **sample world**"), []) == ["sample"]
+    assert origins_of(notebook("174 million parameters", origins=[]), []) == []
+
+
+def test_more_than_four_configurations_are_counted_as_such():
+    companion = extension("companion_notebooks")
+    start, _, _ = companion.list_of_runs({f"sample/hardvs/{i}": ["0", "1"] for i in range(5)})
+    assert "5 configurations" in start.astext()
+
+
+def test_the_cell_of_parameters_stands_in_the_box_alone():
+    from docutils import nodes
+    from docutils.utils import new_document
+
+    doctree = new_document("page")
+    cells = (["cell", "tag_parameters"], ["cell", "tag_hide-input"])
+    doctree += [nodes.container("", nodes.literal_block("", "a = 1"), classes=c) for c in cells]
+    extension("companion_notebooks").leave_out_parameters(doctree)
+    assert [cell["classes"] for cell in doctree] == [cells[1]]
+
+
+def test_listings_end_with_code_and_short_words_of_code_are_not_broken(tmp_path):
+    text = "`--sensor-size` `--a-very-long-name-of-an-option-or-path`\n\n"
+    html, _ = small_book(tmp_path, text + "```pycon\n>>> 1\n1\n\n```")
+    assert re.search(r'<code class="short [^>]*><span class="pre">--sensor-size<', html)
+    assert re.search(r'<code class="docutils [^>]*><span class="pre">--a-very-long', html)
+    (block,) = re.findall(r'<div class="highlight-pycon.*?</pre>', html, re.DOTALL)
+    assert re.sub(r"<[^>]+>", "", block) == "&gt;&gt;&gt; 1\n1\n"
+
+
+def test_names_of_notebooks_may_be_broken_behind_underscores():
+    parts = extension("companion_nodes").name_in_parts("a_b_c").children
+    assert [part.astext() for part in parts] == ["a_", "<wbr>", "b_", "<wbr>", "c"]
+
+
+def test_the_sign_of_a_verdict_is_no_digit_and_says_no_other_thing():
+    signs = extension("companion_tables").SIGNS
+    assert not any(sign.isdigit() for sign, _ in signs.values())
+    assert signs["smaller than"][0] == "<"
+
+
+def test_works_are_named_by_author_and_year_and_their_numbers_are_links():
+    from pybtex.database import parse_string
+
+    bibliography = extension("companion_bibliography")
+    entry = "@misc{{{}, author = {{{}}}, title = {{T}}, year = {{2024}}}}"
+    people = (
+        "Li, Dong and Wang, Xiao and Luo, Bin",
+        "de Vries, A. and Ng, B.",
+        'M{\\"o}lder, B.',
+        'M{\\"o}lder, C.',
+    )
+    text = "\n".join(entry.format(f"k{i}", who) for i, who in enumerate(people))
+    works = list(parse_string(text, "bibtex").entries.values())
+    labels = list(bibliography.AuthorYearLabels().format_labels(works))
+    assert labels == ["Li et al., 2024", "de Vries and Ng, 2024", "Mölder, 2024a", "Mölder, 2024b"]
+    found = bibliography.linked("arXiv:2308.04369; IEEE, doi:10.1109/T.2025.35.")
+    links = {part.astext(): part["refuri"] for part in found if hasattr(part, "attributes")}
+    assert links == {
+        "arXiv:2308.04369": "https://arxiv.org/abs/2308.04369",
+        "doi:10.1109/T.2025.35": "https://doi.org/10.1109/T.2025.35",
+    }
 
 
 def test_docstrings_read_as_plain_text():

@@ -12,7 +12,8 @@ Directives:
     {ledger-summary}                       how many claims have which verdict
 Also a box under the title of every notebook: its data, parameters, runs, time, and the command that
 remakes it; terms that the glossary explains (companion_glossary), a search that finds abbreviations
-(companion_search), the whole book on one page (companion_print), and cards for other sites.
+(companion_search), works named by author and year (companion_bibliography), the whole book on one
+page (companion_print), and cards for other sites.
 """
 
 import re
@@ -21,6 +22,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
+import companion_bibliography
 import companion_glossary
 import companion_nodes as made
 import companion_print
@@ -161,6 +163,23 @@ def set_refdoc(app: Sphinx, doctree: nodes.document) -> None:
             node.setdefault("refdoc", app.env.docname)
 
 
+MOST_LETTERS = 28  # of a word of code that is kept in one line: a longer one could not fit a phone
+
+
+def tidy_code(app: Sphinx, doctree: nodes.document) -> None:
+    """Listings end with their last line of code; short words of code in a text are not broken."""
+    for block in doctree.findall(lambda node: isinstance(node, CODE)):
+        if block.rawsource == block.astext():  # else it has a markup of its own
+            block.rawsource = block.rawsource.rstrip()
+            block[:] = [nodes.Text(block.rawsource)]
+    for literal in doctree.findall(nodes.literal):
+        if all(len(word) <= MOST_LETTERS for word in literal.astext().split()):
+            literal["classes"].append("short")
+
+
+CODE = (nodes.literal_block, nodes.doctest_block)
+
+
 def resolve(
     app: Sphinx, env: BuildEnvironment, node: addnodes.pending_xref, content: nodes.TextElement
 ) -> nodes.reference | None:
@@ -247,7 +266,7 @@ APART = (nodes.entry, nodes.definition, nodes.caption)  # their paragraphs say n
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
-    for part in (companion_glossary, companion_print, companion_search):
+    for part in (companion_bibliography, companion_glossary, companion_print, companion_search):
         part.setup(app)
     app.add_role("run", Run())
     app.add_role("difference", Difference())
@@ -265,6 +284,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.connect("autodoc-process-docstring", plain_docstring)
     app.connect("doctree-read", add_provenance, priority=100)  # before downloads are collected
     app.connect("doctree-read", set_refdoc, priority=101)
+    app.connect("doctree-read", tidy_code, priority=101)
     app.connect("missing-reference", resolve)
     app.connect("env-get-outdated", pages_to_read)
     app.connect("env-purge-doc", purge)

@@ -50,6 +50,15 @@ def code(words: str) -> nodes.literal:
     return nodes.literal("", words)
 
 
+def name_in_parts(name: str) -> nodes.literal:
+    """A name that may be broken behind its underscores."""
+    *before, last = name.split("_")
+    parts: list[nodes.Node] = []
+    for part in before:
+        parts += [nodes.Text(f"{part}_"), nodes.raw("", "<wbr>", format="html")]
+    return nodes.literal("", "", *parts, nodes.Text(last))
+
+
 def line() -> nodes.raw:
     """A line break in a cell."""
     return nodes.raw("", "<br>", format="html")

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import companion_nodes as made
@@ -13,6 +13,7 @@ from sphinx.environment import BuildEnvironment
 from sphinx.util import logging
 
 from safe_companion import ROOT, studies
+from safe_companion.wording import counted
 
 LOGGER = logging.getLogger(__name__)
 
@@ -51,6 +52,20 @@ def parameters(notebook: dict) -> str:
     return ""
 
 
+def origins_of(notebook: dict, shown: Iterable[str]) -> list[str]:
+    """Whether a notebook is about sample or real data: as recorded, else in its own words.
+
+    shown: names of the runs that it shows. [] if it is about neither.
+    """
+    about = notebook["metadata"].get("safe", {})
+    if recorded := about.get("origins") or sorted({name.split("/")[0] for name in shown}):
+        return recorded
+    if "real data" in json.dumps([cell.get("outputs") for cell in notebook["cells"]]):
+        return ["real"]
+    said = re.search(r"sample\W+(data|world)", json.dumps(notebook["cells"]))
+    return ["sample"] if said else []
+
+
 # ------------------------------------------------------------------------------- the box
 def provenance(stem: str) -> nodes.container:
     """The box under a notebook's title: its data, parameters, runs, time, and how to remake it."""
@@ -59,9 +74,9 @@ def provenance(stem: str) -> nodes.container:
     source = parameters(notebook)
     names = re.findall(r"^(\w+) *=", source, re.MULTILINE)
     shown = shown_runs(about.get("records", []))
-    origins = about.get("origins") or sorted({name.split("/")[0] for name in shown}) or ["sample"]
     lines: dict[str, Sequence[made.Part]] = {}
-    lines["data"] = made.joined([made.badge(origin) for origin in origins], " ")
+    if origins := origins_of(notebook, shown):
+        lines["data"] = made.joined([made.badge(origin) for origin in origins], " ")
     if names:
         first = ", ".join(names[:6])
         summary = first if len(names) <= 6 else f"{first} and {len(names) - 6} more"
@@ -83,7 +98,7 @@ def provenance(stem: str) -> nodes.container:
     lines["make it again"] = [made.listing(again, "bash"), where]
     for study in (stem, stem.split("_")[0]):
         if studies.swept(study):
-            lines["its runs"] = [code(f"make {study}"), " trains what is missing of them"]
+            lines["its runs"] = [code(f"make {study}"), " trains those that are missing"]
             break
     name = made.text(f"Download {stem}.ipynb")
     lines["file"] = [made.download(file_of(stem), name, "download-notebook")]
@@ -103,14 +118,16 @@ def shown_runs(folders: list[str]) -> dict[str, list[str]]:
 
 
 def list_of_runs(shown: dict[str, list[str]]) -> list[nodes.Node]:
-    """Links to runs; more than four open on a click."""
+    """Links to runs; more than four configurations open on a click."""
     items = []
     for name, seeds in shown.items():
         entry = link(made.run_id(name), code(name.partition("/")[2]))
         noun = "seed" if len(seeds) == 1 else "seeds"
         items.append(nodes.list_item("", made.paragraph(entry, f" ({noun} {', '.join(seeds)})")))
     bullets = nodes.bullet_list("", *items)
-    return [bullets] if len(items) <= 4 else made.details(f"{len(items)} runs", bullets)
+    if len(items) <= 4:
+        return [bullets]
+    return made.details(counted(len(items), "configuration"), bullets)
 
 
 def not_executed() -> nodes.admonition:
@@ -125,7 +142,10 @@ def not_executed() -> nodes.admonition:
 
 # ------------------------------------------------------------------------------- while it builds
 def add_provenance(app: Sphinx, doctree: nodes.document) -> None:
-    """Puts the box below the first heading of a notebook page, and words beside its figures."""
+    """Puts the box below a notebook's first heading, in place of the cell of its parameters.
+
+    Figures without words get some.
+    """
     docname = app.env.docname
     if not docname.startswith("notebooks/"):
         return
@@ -135,6 +155,7 @@ def add_provenance(app: Sphinx, doctree: nodes.document) -> None:
         return
     box = provenance(docname.removeprefix("notebooks/"))
     title.parent.insert(title.parent.index(title) + 1, box)
+    leave_out_parameters(doctree)
     for image in doctree.findall(nodes.image):
         if not image.get("alt") or image["alt"].endswith((".png", ".svg")):
             section = image.parent
@@ -142,6 +163,13 @@ def add_provenance(app: Sphinx, doctree: nodes.document) -> None:
                 section = section.parent
             heading = section.next_node(nodes.title).astext()
             image["alt"] = f"Figure under the heading “{heading}”"
+
+
+def leave_out_parameters(doctree: nodes.document) -> None:
+    """Takes the cell of parameters off the page: the box lists them, and the file keeps it."""
+    for cell in list(doctree.findall(nodes.container)):
+        if "tag_parameters" in cell["classes"]:
+            cell.parent.remove(cell)
 
 
 def name_unexecuted(app: Sphinx, exception: Exception | None) -> None:

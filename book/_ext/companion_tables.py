@@ -37,11 +37,11 @@ SIGNS = {  # beside the words of a verdict, so that nothing depends on colour
     "not reproduced": ("✗", "bad"),
     "same direction": ("↗", "good"),
     "opposite": ("↘", "bad"),
-    "smaller than": ("≈", "bad"),
+    "smaller than": ("<", "bad"),
     "cannot tell": ("~", "open"),
     "hardly trained": ("⋯", "open"),
     "the same": ("=", "open"),
-    "one seed": ("1", "open"),
+    "one seed": ("•", "open"),
     "too few seeds": ("…", "open"),
     "sample only": ("◐", "none"),
     "other data": ("◐", "none"),
@@ -457,7 +457,7 @@ class Status(Overview):
         for stem in shown_notebooks(self.env):
             notebook = load_notebook(stem)
             about = notebook["metadata"].get("safe", {})
-            cells: list[Any] = [[link(f"/notebooks/{stem}", code(stem))]]
+            cells: list[Any] = [[link(f"/notebooks/{stem}", made.name_in_parts(stem))]]
             cells.append([text(state_of(notebook), "quiet" if about else "older")])
             if about:
                 commit: Any = [made.short(about["commit"])] if about["commit"] else "–"

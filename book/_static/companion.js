@@ -1,5 +1,5 @@
 /* What the book's pages do by themselves, without another host and from file:// as well: explain a term on hover,
-   turn tables that are too wide into cards, search for whole words. Without JavaScript terms are links to the
+   set tables that are too wide tight or turn them into cards, search for whole words. Without JavaScript terms are links to the
    glossary, and wide tables scroll. */
 
 (() => {
@@ -58,9 +58,11 @@
     });
   }
 
-  /* ---- tables: each cell knows the head of its column; on a phone a table that does not fit becomes cards */
+  /* ---- tables: each cell knows the head of its column; on a phone a table that does not fit is set tight, or becomes
+     cards */
 
   const PHONE = matchMedia("(max-width: 600px)");
+  const MOST_HEIGHT = 130; // of a row that is set tight, in pixels: higher ones are read more easily as cards
 
   function prepare(table) {
     const heads = [...(table.tHead?.rows ?? [])];
@@ -69,6 +71,8 @@
     // Heads have several lines where columns have groups, and pandas gives the index its name in one of its own.
     const lines = heads.map((row) => [...row.cells].flatMap((cell) => Array(cell.colSpan).fill(cell.textContent.trim())));
     const names = lines[0].map((_, i) => lines.map((line) => line[i]).filter(Boolean).join(" "));
+    // What stands above the names of rows is the table's name, which cards would lose with their heads.
+    if (names[0] && table.tBodies[0].rows[0].cells[0].tagName === "TH") table.dataset.name = names[0];
     for (const row of [...table.tBodies].flatMap((body) => [...body.rows])) {
       row.setAttribute("role", "row");
       [...row.cells].forEach((cell, i) => {
@@ -92,16 +96,20 @@
 
     function arrange() {
       for (const table of tables) {
-        table.classList.remove("as-cards");
+        table.classList.remove("as-cards", "tight");
         const room = (table.parentElement.closest("div") ?? document.body).clientWidth;
-        if (PHONE.matches && table.offsetParent && table.scrollWidth > room + 1) table.classList.add("as-cards");
+        const isTooWide = () => table.scrollWidth > room + 1;
+        if (!PHONE.matches || !table.offsetParent || !isTooWide()) continue;
+        table.classList.add("tight");
+        const isTooHigh = [...table.rows].some((row) => row.offsetHeight > MOST_HEIGHT);
+        if (isTooWide() || isTooHigh) table.classList.replace("tight", "as-cards");
       }
     }
 
     arrange();
     PHONE.addEventListener("change", arrange);
     addEventListener("load", arrange); // fonts and pictures may have changed widths
-    addEventListener("beforeprint", () => tables.forEach((table) => table.classList.remove("as-cards")));
+    addEventListener("beforeprint", () => tables.forEach((table) => table.classList.remove("as-cards", "tight")));
     addEventListener("afterprint", arrange);
     document.addEventListener("toggle", arrange, true); // of what opens on a click
   }

@@ -343,7 +343,7 @@
         return h(
           "tr",
           { "data-model": name },
-          h("th", { scope: "row" }, title, tested && !isSmall ? h("small", {}, ` ${tested.top1.toFixed(1)} % of all`) : ""),
+          h("th", { scope: "row" }, title, tested && !isSmall ? h("small", {}, ` right on ${tested.top1.toFixed(1)} % of all test recordings`) : ""),
           h("td", {}, verdict, about.classes[first]),
           h("td", { class: "play-true" }, bar, h("span", {}, percent(p))),
         );

@@ -71,7 +71,7 @@ const pixel = (() => {
       shape("polyline", { points: points(found.reference), class: "pixel-reference" }),
       shape("polyline", { points: points(found.log), class: "pixel-light" }),
       shape("line", { x1: 10, x2: WIDTH - 10, y1: 250, y2: 250, class: "pixel-axis" }),
-      shape("text", { x: 10, y: 14 }, "logarithm of the light; dashed: its value at the last event"),
+      shape("text", { x: 10, y: 14 }, "logarithm of the light; thin: its value at the last event"),
       shape("text", { x: 10, y: HEIGHT - 4 }, `one second; events: ↑ ON, ↓ OFF`),
     );
     for (const { t, p } of found.events) {
