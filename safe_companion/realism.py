@@ -174,9 +174,11 @@ def table(measured: dict[str, dict[str, Any]]) -> "pd.DataFrame":
     """A line for each of some statistics by name, a column for each of MEASURES."""
     import pandas as pd
 
-    lines = {
-        name: {about: m[key] for key, about in MEASURES.items()} for name, m in measured.items()
-    }
+    lines = {}
+    for name, m in measured.items():
+        start, of, dataset = name.rpartition("sample of ")
+        shown = start + of + datasets.TITLES.get(dataset, dataset)
+        lines[shown] = {about: m[key] for key, about in MEASURES.items()}
     return pd.DataFrame.from_dict(lines, orient="index")
 
 
