@@ -131,6 +131,26 @@ CORRUPTIONS = {
 }
 
 
+SAID = {  # {unit as records have it: how a level is said, of a share in percent}
+    "frames": "{:g} frames",
+    "share of its light": "to {:g} % of its light",
+    "share of width": "over {:g} % of the width",
+    "share": "{:g} %",
+    "1 / s / pixel": "{:g} per s and pixel",
+}
+
+
+def in_words(what: str, level: float = 0, unit: str = "") -> str:
+    """A line of a record for a reader: "events late: 1 frame", "undisturbed"."""
+    if what == "nothing":
+        return "undisturbed"
+    if not unit:
+        return what
+    shown = 100 * level if unit.startswith("share") else level
+    said = SAID.get(unit, f"{{:g}} {unit}").format(shown)
+    return f"{what}: {said.removesuffix('s') if unit == 'frames' and level == 1 else said}"
+
+
 class Corrupted(ClipDataset):
     """The clips of a test list with a corruption at one of its levels.
 

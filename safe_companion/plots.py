@@ -1,5 +1,7 @@
 """What does a recording, a clip or a run look like? Pictures of each, and one look for all."""
 
+import re
+import textwrap
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -12,10 +14,11 @@ from scipy import stats
 
 from safe_companion import events as ev
 from safe_companion import sample
-from safe_companion.datasets import Splits
+from safe_companion.datasets import TITLES, Splits
 
 EVENT, RGB = sns.color_palette("colorblind")[:2]  # also ours and the paper's
 MOST_CLASSES = 40  # of a page; there are up to 300
+MOST_IMAGES = 5  # in a row: a phone is narrow
 
 
 def style() -> None:
@@ -45,6 +48,26 @@ def plain(name: object) -> str:
     return str(name).replace("$", r"\$")
 
 
+def titled(text: str) -> str:
+    """A text with the data sets' names as people write them: "sample of hardvs" -> "... HARDVS"."""
+    keys = "|".join(name for name in TITLES if name != "folder")
+    return re.sub(rf"\b({keys})\b", lambda found: TITLES[found[0]], text)
+
+
+def legend_below(fig: Figure, ax: Axes) -> None:
+    """The legend of an axis below its whole figure, in two columns if its names are short."""
+    handles, names = ax.get_legend_handles_labels()
+    fig.legend(
+        handles,
+        names,
+        loc="upper center",
+        bbox_to_anchor=(0.5, 0.01),
+        ncols=1 if max(map(len, names), default=0) > 45 else 2,
+        frameon=False,
+        fontsize="small",
+    )
+
+
 def draw_image(ax: Axes, image: np.ndarray) -> None:
     """An image [H, W, 3] without ticks."""
     ax.imshow(image)
@@ -56,17 +79,25 @@ def draw_image(ax: Axes, image: np.ndarray) -> None:
 
 
 def show_clip(clip: dict, title: str = "") -> Figure:
-    """A clip as the model gets it: a row of RGB frames above a row of event images."""
+    """A clip as the model gets it: a row of RGB frames above a row of event images.
+
+    Of more than MOST_IMAGES frames, two such rows or more.
+    """
     names = {"rgb": "RGB frames", "event": "event images"}
-    rows = [key for key in names if key in clip]
-    frames = len(clip[rows[0]])
-    size = (1.9 * frames, 2.0 * len(rows))
-    fig, axes = plt.subplots(len(rows), frames, figsize=size, squeeze=False)
-    for row, key in zip(axes, rows, strict=True):
-        for ax, image in zip(row, clip[key], strict=True):
+    kinds = [key for key in names if key in clip]
+    frames = len(clip[kinds[0]])
+    columns = -(-frames // -(-frames // MOST_IMAGES))  # as evenly as it goes
+    rows = [(key, first) for first in range(0, frames, columns) for key in kinds]
+    size = (max(1.4 * columns, 3), 1.55 * len(rows) + 0.3)
+    fig, axes = plt.subplots(len(rows), columns, figsize=size, squeeze=False)
+    for row, (key, first) in zip(axes, rows, strict=True):
+        images = clip[key][first : first + columns]
+        for ax, image in zip(row, images, strict=False):
             draw_image(ax, chw(image))
-        row[0].set_ylabel(names[key])
-    fig.suptitle(title, fontsize="medium")
+        for ax in row[len(images) :]:
+            ax.set_axis_off()
+        row[0].set_ylabel(names[key], fontsize="small")
+    fig.suptitle(textwrap.fill(title, 70), fontsize="medium")
     fig.tight_layout()
     return fig
 
@@ -90,6 +121,7 @@ def draw_event_cloud(
 ) -> None:
     """The points of `show_event_cloud` on axes of three dimensions."""
     width, height = size
+    share = f"{most:,} of {len(events):,} events" if len(events) > most else None
     if len(events) > most:
         drawn = np.random.default_rng(0).choice(len(events), most, replace=False)
         events = events[np.sort(drawn)]
@@ -103,11 +135,14 @@ def draw_event_cloud(
         y = height - events["y"][inside]
         points = {"s": 0.6, "color": np.array(colour) / 255, "alpha": 0.5, "label": name}
         ax.scatter(ms[inside], x, y, **points)
-    ax.set(xlabel="time [ms]", ylabel="x [px]")
+    ax.set_xlabel("time [ms]", labelpad=14)
+    ax.set_ylabel("x [px]", labelpad=8)
     ax.set_zlabel("y [px]")
     ax.set_box_aspect((2.2, width / height, 1), zoom=1.15)
     ax.view_init(18, -62)
-    ax.legend(markerscale=10, loc="upper left", fontsize="small")
+    ax.legend(
+        markerscale=10, loc="upper left", fontsize="small", title=share, title_fontsize="small"
+    )
 
 
 def sample_picture() -> Figure:
@@ -158,28 +193,29 @@ def _middle_of_first(dataset: str, label: int, cause: str) -> tuple[np.ndarray, 
 
 
 def learning_curves(history: list[dict], best_epoch: int) -> Figure:
-    """Loss and accuracy per epoch; the chosen epoch is marked."""
+    """Loss and accuracy per epoch; the chosen epoch is marked. Without accuracies, loss alone."""
     table = pd.DataFrame(history)
-    fig, (left, right) = plt.subplots(1, 2, figsize=(9, 3.2))
+    panels = 1 + bool({"test_loss", "val_loss"} & set(table))
+    fig, axes = plt.subplots(1, panels, figsize=(3.6 * panels, 3), squeeze=False)
+    left = axes[0, 0]
     left.plot(table.epoch, table.train_loss, marker="o", color=EVENT, label="training")
     if "test_loss" in table:
         split, name = "test", "test (selecting)"
     else:
         split, name = "val", "validation"
-    if f"{split}_loss" in table:
+    if panels == 2:
+        right = axes[0, 1]
         line = {"marker": "s", "color": RGB}
         left.plot(table.epoch, table[f"{split}_loss"], label=name, **line)
         right.plot(table.epoch, table[f"{split}_top5"], ls="--", label=f"{name} top-5", **line)
         right.plot(table.epoch, table[f"{split}_top1"], label=f"{name} top-1", **line)
         right.axvline(best_epoch, color="gray", ls=":", label="chosen epoch")
         right.set(xlabel="epoch", ylabel="accuracy [%]", ylim=(0, 102), title="accuracy")
-        right.legend()
-    else:
-        right.set_axis_off()
-    for ax in (left, right):
+        right.legend(fontsize="small")
+    for ax in axes[0]:
         ax.xaxis.get_major_locator().set_params(integer=True)
     left.set(xlabel="epoch", ylabel="cross entropy [nats]", ylim=(0, None), title="loss")
-    left.legend()
+    left.legend(fontsize="small")
     fig.tight_layout()
     return fig
 
@@ -212,7 +248,7 @@ def per_class(table: pd.DataFrame, class_names: list[str]) -> Figure:
     ax.set(xlabel="top-1 accuracy [%], 95 % interval", xlim=(0, 100))
     ax.set_ylim(-0.6, len(groups) - 0.4)
     ax.grid(axis="y", visible=False)
-    ax.legend(loc="lower right")
+    ax.legend(loc="lower right", bbox_to_anchor=(1, 1), fontsize="small", frameon=False)
     fig.tight_layout()
     return fig
 
@@ -228,7 +264,8 @@ def confusion(table: pd.DataFrame, class_names: list[str]) -> Figure:
     matrix = 100 * pd.crosstab(table.label, table.class1, normalize="index")
     matrix = matrix.reindex(index=shown, columns=shown, fill_value=0)
     names = [plain(class_names[label]) for label in shown]
-    fig, ax = plt.subplots(figsize=(0.27 * len(shown) + 3, 0.25 * len(shown) + 2.5))
+    side = min(0.25 * len(shown), 5)
+    fig, ax = plt.subplots(figsize=(side + 3, side + 2.5))
     sns.heatmap(
         matrix,
         cmap="cividis",
@@ -259,9 +296,9 @@ def show_predictions(table: pd.DataFrame, splits: Splits, *, count: int = 4) -> 
     fig, axes = plt.subplots(
         len(answers),
         len(kinds) + 1,
-        figsize=(2.4 * len(kinds) + 5, 1.75 * len(answers)),
+        figsize=(1.7 * len(kinds) + 3.6, 1.7 * len(answers)),
         squeeze=False,
-        width_ratios=[1] * len(kinds) + [1.7],
+        width_ratios=[1] * len(kinds) + [2],
     )
     for row, index in zip(axes, answers.index.tolist(), strict=True):
         answer = answers.loc[index]
@@ -284,8 +321,8 @@ def draw_top5(ax: Axes, answer: pd.Series, class_names: list[str]) -> None:
     ax.barh(range(len(ranks)), [100 * answer[f"p{k}"] for k in ranks], color=colours, alpha=0.6)
     for y, label in enumerate(classes):
         name = plain(class_names[label])
-        ax.text(2, y, name, va="center", fontsize="x-small", color="black")
+        ax.text(2, y, name, va="center", fontsize="small", color="black")
     ax.set(xlim=(0, 100), yticks=[])
     ax.invert_yaxis()
     ax.grid(visible=False)
-    ax.tick_params(labelsize="x-small")
+    ax.tick_params(labelsize="small")

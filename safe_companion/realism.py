@@ -17,7 +17,7 @@ from safe_companion.converting import recordings_below
 from safe_companion.describing import is_recording
 from safe_companion.recordings import Recording, read_recording
 from safe_companion.sample import CLASSES, WORLD
-from safe_companion.wording import significant
+from safe_companion.wording import counted, significant
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -26,6 +26,7 @@ WINDOW_US = 100_000  # of which the ink is measured
 NEAR_US = 10_000  # an event is alone if no pixel around it had one in this time before
 LONG_S = 10  # seconds that it takes to know which pixels are quiet
 QUIET = 10  # percent of the pixels: those with the fewest events over all recordings
+DOUBLED_US = 10  # so few ticks of its clock apart, a pixel's events are one event read twice
 
 # What is measured, its unit, and how it is shown.
 MEASURES = {
@@ -35,7 +36,16 @@ MEASURES = {
     "alone": "events alone, % of all",
     "noise": "lone events a pixel and second",
     "quiet": "events a pixel and second, quietest tenth of the pixels",
-    "soonest": "shortest 1 % of times between events of a pixel, us",
+    "soonest": "shortest 1 % of times between events of a pixel, µs",
+}
+BESIDE = {  # how samples are beside real recordings: if a measure of theirs is smaller, greater
+    "rate": ("fewer events", "more events"),
+    "on": ("fewer ON events", "more ON events"),
+    "ink": ("fewer pixels with events", "more pixels with events"),
+    "alone": ("a smaller share of lone events", "a larger share of lone events"),
+    "noise": ("less noise", "more noise"),
+    "quiet": ("calmer quiet pixels", "busier quiet pixels"),
+    "soonest": ("shorter pauses", "longer pauses"),
 }
 
 
@@ -164,41 +174,65 @@ def table(measured: dict[str, dict[str, Any]]) -> "pd.DataFrame":
     """A line for each of some statistics by name, a column for each of MEASURES."""
     import pandas as pd
 
-    lines = {
-        name: {about: m[key] for key, about in MEASURES.items()} for name, m in measured.items()
-    }
+    lines = {}
+    for name, m in measured.items():
+        start, of, dataset = name.rpartition("sample of ")
+        shown = start + of + datasets.TITLES.get(dataset, dataset)
+        lines[shown] = {about: m[key] for key, about in MEASURES.items()}
     return pd.DataFrame.from_dict(lines, orient="index")
 
 
-def in_words(measured: dict[str, dict[str, Any]]) -> str:
-    """How many measures of the samples lie among those of real recordings, and which do not.
+def beside(measured: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
+    """A line for each measure that samples and real recordings have: its key, spans and sides.
 
-    The rule: every sample's value must lie between the least and the greatest of the others.
+    "samples", "real": (least, greatest). "sides": what BESIDE says of a sample outside the real
+    ones; none if every sample's value lies between the least and the greatest of the others.
     """
-    samples = [m for name, m in measured.items() if name.startswith("sample of ")]
-    real = [m for name, m in measured.items() if not name.startswith("sample of ")]
-    if not samples or not real:
-        return "Nothing was measured that could be compared."
-    inside, outside = [], []
-    for key, about in MEASURES.items():
-        ours = [m[key] for m in samples if m[key] is not None]
-        theirs = [m[key] for m in real if m[key] is not None]
-        if not ours or not theirs:
+    is_sample = {name: name.startswith("sample of ") for name in measured}
+    lines = []
+    for key, (smaller, greater) in BESIDE.items():
+        spans = []
+        for wanted in (True, False):
+            values = [m[key] for name, m in measured.items() if is_sample[name] == wanted]
+            known = [value for value in values if value is not None]
+            spans.append((min(known), max(known)) if known else None)
+        ours, theirs = spans
+        if ours is None or theirs is None:
             continue
-        if min(theirs) <= min(ours) and max(ours) <= max(theirs):
-            inside.append(about)
-        else:
-            spans = [f"{significant(min(v))} to {significant(max(v))}" for v in (ours, theirs)]
-            outside.append(f"{about} ({spans[0]} in the samples, {spans[1]} in real recordings)")
-    text = f"Of {len(inside) + len(outside)} measures, the samples are among the real recordings in"
-    text += f" {len(inside)}" + (f": {'; '.join(inside)}." if inside else ".")
-    return text + (f" They are not in: {'; '.join(outside)}." if outside else "")
+        sides = [smaller] * (ours[0] < theirs[0]) + [greater] * (ours[1] > theirs[1])
+        lines.append({"key": key, "samples": ours, "real": theirs, "sides": sides})
+    return lines
+
+
+def in_words(measured: dict[str, dict[str, Any]]) -> str:
+    """In how many measures the samples lie within the real recordings, in one sentence."""
+    lines = beside(measured)
+    if not lines:
+        return "Nothing was measured that could be compared."
+    outside = [" and ".join(line["sides"]) for line in lines if line["sides"]]
+    text = f"The samples lie within the real recordings in {len(lines) - len(outside)} of "
+    text += counted(len(lines), "measure")
+    return text + (f" and outside in {len(outside)}: {', '.join(outside)}." if outside else ".")
+
+
+def listed(measured: dict[str, dict[str, Any]]) -> str:
+    """The measures behind `in_words`, a line of a Markdown list each, those outside first."""
+    found = []
+    for line in sorted(beside(measured), key=lambda line: not line["sides"]):
+        spans = [
+            significant(low) if low == high else f"{significant(low)} to {significant(high)}"
+            for low, high in (line["samples"], line["real"])
+        ]
+        where = " and ".join(line["sides"]) or "within"
+        about = f"{where}: {MEASURES[line['key']]}"
+        found.append(f"- {about} ({spans[0]} in the samples, {spans[1]} in real recordings)")
+    return "\n".join(found)
 
 
 def advice(yours: dict[str, Any]) -> dict[str, str]:
     """{field of `World`: what its value should be for a camera with these statistics}.
 
-    Only what can be read off them. What World has no knob for is said under "nothing".
+    Only what can be read off them. What World has no field for is said by `without_a_field`.
     """
     width, height = yours["size"]
     found = {"width, height": f"{width}, {height} (now {WORLD.width}, {WORLD.height})"}
@@ -209,13 +243,28 @@ def advice(yours: dict[str, Any]) -> dict[str, str]:
     found["noise_hz"] = (
         f"at most {' and '.join(bounds)} events a second and pixel (now {low:g} to {high:g})"
     )
-    if yours["soonest"] is not None:
+    soonest = yours["soonest"]
+    if soonest is not None and soonest <= DOUBLED_US:
         found["refractory_us"] = (
-            f"at most {yours['soonest']:,.0f} (now {WORLD.refractory_us:,}): 1 % of the events "
+            f"cannot be told (now {WORLD.refractory_us:,}): the recordings hold doubled events, "
+            f"since 1 % of the events follow another of their pixel within {soonest:,.0f} µs"
+        )
+    elif soonest is not None:
+        found["refractory_us"] = (
+            f"at most {soonest:,.0f} (now {WORLD.refractory_us:,}): 1 % of the events "
             "follow another of their pixel as soon, if none of them is read twice"
         )
-    found["nothing"] = (
-        f"{yours['on']:.0f} % of the events are ON; World has one threshold for both polarities, "
-        "so a camera that favours one needs a second one"
-    )
     return found
+
+
+def without_a_field(measured: dict[str, dict[str, Any]]) -> str:
+    """What the statistics of real recordings say that no field of `World` can follow."""
+    shares = [
+        f"{m['on']:.0f} % ({name})"
+        for name, m in measured.items()
+        if not name.startswith("sample of ")
+    ]
+    return (
+        f"Of the events, {', '.join(shares)} are ON. World has one threshold for both polarities; "
+        "a camera that favours one of them needs a second threshold, for which World has no field."
+    )

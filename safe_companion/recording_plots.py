@@ -44,13 +44,14 @@ def recording_picture(recording: Recording, *, columns: int = 5) -> Figure:
     rows = _images(recording, columns)
     has_events = recording.events is not None
     heights = [1.0] * len(rows) + [2.6] * has_events
-    fig = plt.figure(figsize=(2.0 * columns, 1.9 * sum(heights)), layout="constrained")
+    size = (max(1.5 * columns, 6.0), 1.6 * sum(heights))
+    fig = plt.figure(figsize=size, layout="constrained")
     grid = fig.add_gridspec(len(heights), columns, height_ratios=heights)
     for row, (title, images) in enumerate(rows.items()):
         for column, (image, caption) in enumerate(images):
             ax = fig.add_subplot(grid[row, column])
             _draw(ax, image)
-            ax.set_title(caption, fontsize="x-small")
+            ax.set_title(caption, fontsize="small")
             if column == 0:
                 ax.set_ylabel(title, fontsize="small")
     if recording.events is not None:
@@ -104,30 +105,32 @@ def _draw(ax: Axes, image: np.ndarray) -> None:
 def answers_picture(
     answers: Sequence[tuple[str, dict[str, Any], list[tuple[str, float]]]],
 ) -> Figure:
-    """What a model saw of each recording, and how sure it is of which classes.
+    """What a model saw of each recording, and below it how sure it is of which classes.
 
     answers: (name, clip, [(class, probability)]).
     """
     kinds = [kind for kind in ROWS if kind in answers[0][1]]
     frames = len(answers[0][1][kinds[0]])
-    size = (1.5 * frames + 4.5, (1.5 * len(kinds) + 0.5) * len(answers))
-    fig = plt.figure(figsize=size, layout="constrained")
+    width = min(max(1.5 * frames, 4.5), 7.5)
+    bars = 0.28 * len(answers[0][2]) + 0.6  # inches, as the images are
+    heights = [width / frames] * len(kinds) + [bars]
+    fig = plt.figure(figsize=(width, (sum(heights) + 0.5) * len(answers)), layout="constrained")
     parts = fig.subfigures(len(answers), 1, squeeze=False)[:, 0]
     for part, (name, clip, top) in zip(parts, answers, strict=True):
         part.suptitle(plots.plain(name), fontsize="small")
-        grid = part.add_gridspec(len(kinds), frames + 1, width_ratios=[1] * frames + [2.2])
+        grid = part.add_gridspec(len(kinds) + 1, frames, height_ratios=heights)
         for row, kind in enumerate(kinds):
             for column, image in enumerate(clip[kind]):
                 ax = part.add_subplot(grid[row, column])
                 _draw(ax, plots.chw(image))
                 if column == 0:
-                    ax.set_ylabel(ROWS[kind], fontsize="x-small")
-        ax = part.add_subplot(grid[:, frames])
+                    ax.set_ylabel(ROWS[kind], fontsize="small")
+        ax = part.add_subplot(grid[len(kinds), :])
         ax.barh(range(len(top)), [100 * p for _, p in top], color=plots.EVENT, alpha=0.6)
         for y, (label, p) in enumerate(top):
-            ax.text(2, y, f"{label}  {100 * p:.1f} %", va="center", fontsize="x-small")
+            ax.text(2, y, f"{label}  {100 * p:.1f} %", va="center", fontsize="small")
         ax.set(xlim=(0, 100), yticks=[], xlabel="probability [%]")
         ax.invert_yaxis()
         ax.grid(visible=False)
-        ax.tick_params(labelsize="x-small")
+        ax.tick_params(labelsize="small")
     return fig

@@ -11,8 +11,17 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from safe_companion.datasets import TITLES
-from safe_companion.plots import EVENT, RGB, plain
+from safe_companion.plots import EVENT, RGB, legend_below, plain, titled
 
+# The sample's conditions in the order of a picture, in the words of the page on which one plays.
+CONDITIONS = {
+    "dark": "dark",
+    "fast": "fast",
+    "isoluminant": "little contrast",
+    "slow": "nearly still",
+    "noisy": "noisy events",
+    "none": "easy",
+}
 GREY = "0.55"  # the interval holds zero
 MARKERS = "os^Dvp"  # of a study's rows
 
@@ -25,7 +34,7 @@ def show_study(
     table: as `effects.effect_table` gives it. notes: {row: what stands below its name}.
     """
     rows = table[table.difference.notna()][::-1]
-    fig, ax = plt.subplots(figsize=(7.5, (0.52 if notes else 0.38) * len(rows) + 1.3))
+    fig, ax = plt.subplots(figsize=(7, (0.52 if notes else 0.38) * len(rows) + 1.3))
     for y, (_, row) in enumerate(rows.iterrows()):
         colour = {"better": EVENT, "worse": RGB}.get(row.effect, GREY)
         half = row["± difference"]
@@ -33,9 +42,9 @@ def show_study(
     ax.axvline(0, color="0.3", lw=1)
     names = [f"{name}\n{notes[name]}" if notes and name in notes else name for name in rows.index]
     ax.set_yticks(range(len(rows)), names, fontsize="small")
-    ax.set_xlabel("difference in top-1 accuracy [percentage points], 95 % interval")
+    ax.set_xlabel("difference in top-1 accuracy [percentage points],\n95 % interval")
     ax.set_ylim(-0.6, len(rows) - 0.4)
-    ax.set_title(f"{title} ({origin} data)")
+    ax.set_title(textwrap.fill(titled(f"{title} ({origin} data)"), 60))
     ax.grid(axis="y", visible=False)
     fig.tight_layout()
     return fig
@@ -46,12 +55,17 @@ def show_beside(
 ) -> Figure:
     """Each row's difference: the paper's as diamonds, ours with 95 % intervals below.
 
-    Ours are grey where the interval holds zero, or one seed gives none. table: as
-    `claims.beside_paper` gives it. dataset: of our runs; paper: of the paper's numbers.
+    Ours are grey where the interval holds zero, or one seed gives none. Rows that are hardly
+    trained are named below instead. table: as `claims.beside_paper` gives it. dataset: of our runs;
+    paper: of the paper's numbers.
     """
     rows = table[table["paper difference"].notna()][::-1]
-    height = 0.62 * len(rows) + 1.5
-    fig, ax = plt.subplots(figsize=(7.5, height))
+    left_out: list[str] = []
+    if "verdict" in rows:
+        hardly = rows.verdict == "hardly trained"
+        left_out = list(rows.index[hardly][::-1])
+        rows = rows[~hardly]
+    fig, ax = plt.subplots(figsize=(7, 0.62 * len(rows) + 1.5))
     ax.plot(
         rows["paper difference"],
         np.arange(len(rows)) + 0.16,
@@ -60,24 +74,31 @@ def show_beside(
         ms=6,
         label=f"paper ({TITLES[paper]}, one run)",
     )
+    drawn = set()
     for y, (_, row) in enumerate(rows.iterrows()):
         half = row["± difference"]
         colour = EVENT if abs(row.difference) > half else GREY
         if np.isfinite(row.difference):
             ax.errorbar(row.difference, y - 0.16, xerr=half, fmt="o", color=colour, capsize=3)
-    here = f"here ({origin} of {dataset}), 95 % interval"
-    ax.errorbar([], [], xerr=[], fmt="o", color=EVENT, capsize=3, label=here)
+            drawn.add(colour)
+    here = f"here ({titled(f'{origin} of {dataset}')}), 95 % interval"
     unknown = (rows.difference.notna() & rows["± difference"].isna()).any()
-    grey = "here, interval holds zero" + (" or is not known" if unknown else "")
-    ax.plot([], [], "o", color=GREY, label=grey)
+    grey = "here, interval holds zero" if EVENT in drawn else f"{here} holds zero"
+    grey += " or is not known" if unknown else ""
+    for colour, label in ((EVENT, here), (GREY, grey)):
+        if colour in drawn:
+            ax.errorbar([], [], xerr=[], fmt="o", color=colour, capsize=3, label=label)
     ax.axvline(0, color="0.3", lw=1)
-    names = [textwrap.fill(name, 38) for name in rows.index]
+    names = [textwrap.fill(name, 34) for name in rows.index]
     ax.set_yticks(range(len(rows)), names, fontsize="small")
-    ax.set(xlabel="difference in top-1 accuracy [percentage points]", title=title)
-    ax.set_ylim(-0.6, len(rows) - 0.4)
+    below = "difference in top-1 accuracy [percentage points]"
+    if left_out:
+        named = f"left out, since they are hardly trained: {', '.join(left_out)}"
+        below += "\n" + textwrap.fill(named, 60)
+    ax.set(xlabel=below, title=titled(title), ylim=(-0.6, len(rows) - 0.4))
     ax.grid(axis="y", visible=False)
-    below = (0.4, -0.42 / height - 0.08)
-    ax.legend(loc="upper center", bbox_to_anchor=below, fontsize="x-small", ncols=3, frameon=False)
+    fig.tight_layout()
+    legend_below(fig, ax)
     return fig
 
 
@@ -96,10 +117,10 @@ def paper_and_ours(
     `claims.beside_paper` gives it. dataset: of our runs; paper: of the paper's numbers.
     """
     height = 0.42 * len(table) + 1.4 if x is None else 3.2
-    fig, axes = plt.subplots(1, 2, figsize=(9, height), sharey=x is None)
+    fig, axes = plt.subplots(1, 2, figsize=(7.2, height), sharey=x is None)
     panels = [
-        ("paper", RGB, "D", f"paper, {TITLES[paper]} (one run each)"),
-        ("ours", EVENT, "o", f"here, {origin} of {dataset}"),
+        ("paper", RGB, "D", f"paper, {TITLES[paper]}\n(one run each)"),
+        ("ours", EVENT, "o", f"here, {titled(f'{origin} of {dataset}')}\n(95 % interval)"),
     ]
     for ax, (column, colour, marker, title) in zip(axes, panels, strict=True):
         rows = table[table[column].notna()]
@@ -109,7 +130,7 @@ def paper_and_ours(
         if x is None:
             y = len(table) - 1 - places
             ax.errorbar(rows[column], y, xerr=half, fmt=marker, **look)
-            names = [textwrap.fill(name, 40) for name in table.index[::-1]]
+            names = [textwrap.fill(name, 28) for name in table.index[::-1]]
             ax.set_yticks(range(len(table)), names, fontsize="small")
             ax.set(xlabel="top-1 accuracy [%]", ylim=(-0.6, len(table) - 0.4), title=title)
         else:
@@ -160,24 +181,39 @@ def plain_log_ticks(ax: Axes, most: int = 3) -> None:
 def show_statistics(table: pd.DataFrame, *, title: str) -> Figure:
     """Dots on logarithmic axes: a panel for each column, a line for each row; samples in orange.
 
-    table: as `realism.table` gives it, its rows of a sample named "sample of ...".
+    A value of 0, which such an axis does not have, is a triangle at its left edge. table: as
+    `realism.table` gives it, its rows of a sample named "sample of ...".
     """
     shown = table.select_dtypes("number")
-    columns = 4
+    columns = 3
     lines = -(-len(shown.columns) // columns)
-    height = (0.34 * len(shown) + 1.2) * lines
-    fig, axes = plt.subplots(lines, columns, figsize=(11, height), sharey=True, squeeze=False)
+    height = (0.28 * len(shown) + 1.1) * lines + 0.5
+    fig, axes = plt.subplots(lines, columns, figsize=(7.2, height), sharey=True, squeeze=False)
     y = np.arange(len(shown))[::-1]
-    colours = [RGB if name.startswith("sample of ") else EVENT for name in shown.index]
+    colours = np.array([RGB if name.startswith("sample of ") else EVENT for name in shown.index])
     for ax, measure in zip(axes.flat, shown.columns, strict=False):
-        ax.scatter(shown[measure], y, c=colours)
+        is_zero = (shown[measure] == 0).to_numpy()
+        ax.scatter(shown[measure][~is_zero], y[~is_zero], c=colours[~is_zero])
+        if is_zero.any():
+            edge = {
+                "marker": "<",
+                "s": 70,
+                "zorder": 3,
+                "clip_on": False,
+                "transform": ax.get_yaxis_transform(),
+            }
+            ax.scatter(0 * y[is_zero], y[is_zero], c=colours[is_zero], **edge)
         plain_log_ticks(ax)
-        ax.set_title(textwrap.fill(measure, 26), fontsize="small")
+        ax.tick_params(labelsize="small")
+        ax.set_title(textwrap.fill(measure, 24), fontsize="small")
     for ax in axes.flat[len(shown.columns) :]:
         ax.set_axis_off()
-    axes[0, 0].set_yticks(y, shown.index, fontsize="small")
+    axes[0, 0].set_yticks(y, [titled(name) for name in shown.index])
     axes[0, 0].set_ylim(-0.6, len(shown) - 0.4)
-    fig.suptitle(title, fontsize="medium")
+    scale = "logarithmic axes" + (
+        "; a triangle at the edge: 0" if shown.eq(0).any(axis=None) else ""
+    )
+    fig.suptitle(f"{titled(title)}\n{scale}", fontsize="medium")
     fig.tight_layout()
     return fig
 
@@ -189,10 +225,13 @@ def show_breakdown(
 
     table: as `effects.breakdown` gives it, the baseline first. names: {group: label to draw}.
     Groups in order of the first row's accuracy if there are many; at most `most`, half of them from
-    either end.
+    either end. Conditions of the sample have the words and the order of CONDITIONS.
     """
     rows = list(table.index.get_level_values(0).unique())
     groups = list(table.index.get_level_values(1).unique())
+    if set(groups) <= set(CONDITIONS):
+        groups = [group for group in CONDITIONS if group in groups]
+        names = CONDITIONS
     baseline = table.loc[rows[0]]
     if len(groups) > 8:
         groups = sorted(groups, key=lambda group: baseline["top-1 [%]"][group])
@@ -200,11 +239,12 @@ def show_breakdown(
             groups = groups[: most // 2] + groups[-(most // 2) :]
     y = np.arange(len(groups))[::-1]
     height = max(2.4, (0.11 * len(rows) + 0.16) * len(groups) + 1.3)
-    fig, (left, right) = plt.subplots(1, 2, figsize=(9, height), sharey=True)
+    fig, (left, right) = plt.subplots(1, 2, figsize=(7.2, height), sharey=True)
+    apart = min(0.25, 0.8 / len(rows))  # so that no marker hides that of another row
     colours = sns.color_palette("colorblind", len(rows))
     for i, (row, colour) in enumerate(zip(rows, colours, strict=True)):
         part = table.loc[row].loc[groups]
-        at = y - 0.13 * (i - (len(rows) - 1) / 2)
+        at = y - apart * (i - (len(rows) - 1) / 2)
         marker = MARKERS[i % len(MARKERS)]
         left.plot(part["top-1 [%]"], at, marker, color=colour, label=row)
         if row != rows[0]:
@@ -214,16 +254,13 @@ def show_breakdown(
     shown_names = names or {}
     labels = [f"{plain(shown_names.get(g, g))} ({baseline.recordings[g]})" for g in groups]
     left.set_yticks(y, labels, fontsize="small")
-    left.set(xlabel="top-1 accuracy [%]", xlim=(0, 102), ylim=(-0.6, len(groups) - 0.4))
-    right.set_xlabel(f"difference to {rows[0]} [points],\n95 % interval")
-    fig.suptitle(f"{title} (number of test recordings)", fontsize="medium")
-    fig.legend(
-        *left.get_legend_handles_labels(),
-        loc="upper center",
-        bbox_to_anchor=(0.5, 0.02),
-        ncols=3,
-        frameon=False,
-        fontsize="small",
-    )
+    lowest = table["top-1 [%]"].loc[(slice(None), groups)].min()
+    start = 10 * ((lowest - 5) // 10) if lowest > 45 else 0  # where all lie high, from there on
+    left.set(xlabel="top-1 accuracy [%]", xlim=(start, 102 - start / 50))
+    left.set_ylim(-0.6, len(groups) - 0.4)
+    below = f"difference from “{plain(rows[0])}” [points], 95 % interval"
+    right.set_xlabel(textwrap.fill(below, 30))
+    fig.suptitle(titled(f"{title} (number of test recordings)"), fontsize="medium")
     fig.tight_layout()
+    legend_below(fig, left)
     return fig

@@ -329,7 +329,10 @@ def test_pictures_show_every_model_and_level():
     assert [line.get_label() for line in ax.lines] == ["a", "b"]
     assert ax.lines[0].get_xdata().tolist() == [80, 20]
     names = [label.get_text() for label in ax.get_yticklabels()]
-    assert [names[y] for y in ax.lines[0].get_ydata()] == ["nothing", "RGB missing"]
+    at = [(line.get_ydata()[0], line.get_ydata()[1]) for line in ax.lines]
+    assert [names[round(y)] for y in at[0]] == ["undisturbed", "RGB missing"]
+    assert at[0][0] - at[1][0] == pytest.approx(0.25)  # beside one another
+    assert ax.figure.get_suptitle() == "Top-1 at the strongest level of each disturbance, t"
     light, speed, noise = robustness_plots.show_levels({"a": table}, title="t").axes
     assert light.lines[0].get_ydata().tolist() == [50, 60]
     assert speed.lines[0].get_xdata().tolist() == [0.3] and not len(noise.lines[0].get_xdata())

@@ -1,11 +1,13 @@
 """The pictures hold the numbers that they are given: read back from the axes, not looked at."""
 
+import re
 from types import SimpleNamespace
 
 import matplotlib
 import numpy as np
 import pandas as pd
 import pytest
+from conftest import ROOT
 from made_runs import made_run, of_accuracies
 from matplotlib import pyplot as plt
 from matplotlib.colors import to_hex, to_rgb
@@ -80,6 +82,9 @@ def test_a_clip_is_a_row_of_frames_above_a_row_of_event_images():
     assert shown == [10, 20, 30, 40, 50, 60]
     assert [fig.axes[i].get_ylabel() for i in (0, 3)] == ["RGB frames", "event images"]
     assert fig.get_suptitle() == "a title"
+    seven = {"event": np.stack([gradient(v) for v in range(1, 8)])}
+    shown = [ax.images[0].get_array()[0, 0, 0] for ax in plots.show_clip(seven).axes if ax.axison]
+    assert shown == [1, 2, 3, 4, 5, 6, 7]  # in rows of four and three
     only = plots.show_clip({"event": clip["event"]})
     assert [ax.get_ylabel() for ax in only.axes] == ["event images", "", ""]
 
@@ -109,6 +114,9 @@ def test_of_many_events_a_share_is_drawn():
     fig = plots.show_event_cloud(events, (20, 10), most=100)
     ms = np.concatenate([c._offsets3d[0] for c in fig.axes[0].collections])
     assert len(ms) == 100 and len(set(ms)) == 100
+    assert fig.axes[0].get_legend().get_title().get_text() == "100 of 500 events"
+    whole = plots.show_event_cloud(events, (20, 10))
+    assert not whole.axes[0].get_legend().get_title().get_text()
 
 
 def test_the_sample_is_shown_by_the_first_draw_of_each_condition(monkeypatch):
@@ -175,7 +183,8 @@ def test_learning_curves_have_each_metric_in_its_place(split, name):
 
 def test_learning_curves_without_validation_show_the_training_alone():
     fig = plots.learning_curves([{"epoch": 1, "train_loss": 3.0}], best_epoch=1)
-    assert list(lines_of(fig.axes[0])) == ["training"] and not fig.axes[1].axison
+    (only,) = fig.axes  # no empty half
+    assert list(lines_of(only)) == ["training"]
 
 
 def class_table(counts):
@@ -201,6 +210,8 @@ def test_each_class_has_its_accuracy_and_wilson_interval_worst_first():
     assert np.array(ends) == pytest.approx(np.array(expected), abs=0.01)
     (average,) = [line for line in ax.lines if line.get_label() == "all classes"]
     assert average.get_xdata()[0] == pytest.approx(100 * 11 / 18)
+    ax.figure.canvas.draw()
+    assert ax.get_legend().get_window_extent().y0 >= ax.bbox.y1  # it covers no line
 
 
 def test_of_many_classes_the_twenty_worst_and_best_are_shown():
@@ -312,23 +323,40 @@ def test_differences_are_shown_beside_those_of_the_paper():
         "no cross-attention": [-5.5, -2.5, OURS],
         "no rewriting": [-3, 2, GREY],
     }
-    assert legend_of(ax) == {
+    assert legend_of(fig) == {
         "paper (PokerEvent, one run)": PAPER,
-        "here (sample of hardvs), 95 % interval": OURS,
+        "here (sample of HARDVS), 95 % interval": OURS,
         "here, interval holds zero": GREY,
     }
     assert names[2] == "no cross-attention"
+
+
+def test_a_legend_names_only_what_is_drawn():
+    kept = {"title": "t", "origin": "sample", "dataset": "hardvs"}
     once = beside().assign(**{"± difference": np.nan})
-    fig = study_plots.show_beside(once, title="t", origin="sample", dataset="hardvs")
-    assert "here, interval holds zero or is not known" in legend_of(fig.axes[0])
+    here = "here (sample of HARDVS), 95 % interval"
+    paper = "paper (PokerEvent, one run)"
+    grey = legend_of(study_plots.show_beside(once, **kept))
+    assert grey == {paper: PAPER, f"{here} holds zero or is not known": GREY}
+    sure = beside().assign(**{"± difference": 0.1})
+    assert legend_of(study_plots.show_beside(sure, **kept)) == {paper: PAPER, here: OURS}
+
+
+def test_rows_that_are_hardly_trained_are_named_and_not_drawn():
+    table = beside()
+    table["verdict"] = ["", "hardly trained", "cannot tell", "hardly trained"]
+    fig = study_plots.show_beside(table, title="t", origin="sample", dataset="hardvs")
+    assert list(y_names(fig.axes[0]).values()) == ["no rewriting"]
+    label = " ".join(fig.axes[0].get_xlabel().split())
+    assert label.endswith("hardly trained: no cross-attention, no self-attention")
 
 
 def test_accuracies_of_the_paper_and_ours_stand_in_panels_of_their_own():
     table = beside()
     kept = {"origin": "sample", "dataset": "hardvs", "paper": "pokerevent"}
     left, right = study_plots.paper_and_ours(table, **kept).axes
-    assert left.get_title() == "paper, PokerEvent (one run each)"
-    assert right.get_title() == "here, sample of hardvs"
+    assert left.get_title() == "paper, PokerEvent\n(one run each)"
+    assert right.get_title() == "here, sample of HARDVS\n(95 % interval)"
     names = y_names(left)
     assert [names[y] for y in (3, 2, 1, 0)] == list(table.index)
     assert {names[y]: x for x, y, *_ in error_bars(left)} == table.paper.to_dict()
@@ -385,7 +413,7 @@ def test_a_breakdown_shows_accuracies_left_and_paired_differences_right():
     left, right = fig.axes
     names = y_names(left)
     assert [names[y] for y in (2, 1, 0)] == ["the first (10)", "b (10)", "c (10)"]
-    offset = {"full": 0.065, "less": -0.065}
+    offset = {"full": 0.125, "less": -0.125}
     rows = {line.get_label(): line for line in left.lines}
     assert set(rows) == {"full", "less"}
     colours = {}
@@ -403,7 +431,8 @@ def test_a_breakdown_shows_accuracies_left_and_paired_differences_right():
     ) / 2
     assert half == pytest.approx(less["± difference"].to_numpy())
     assert {colour for *_, colour in bars} == {colours["less"]}
-    assert right.get_xlabel().startswith("difference to full")
+    below = " ".join(right.get_xlabel().split())
+    assert below == "difference from “full” [points], 95 % interval"
     assert fig.get_suptitle() == "By group (number of test recordings)"
 
 
@@ -412,6 +441,40 @@ def test_many_groups_are_in_order_of_the_baselines_accuracy_and_the_middle_is_le
     fig = study_plots.show_breakdown(breakdown_of(groups), title="", most=6)
     labels = [t.get_text() for t in fig.axes[0].get_yticklabels()]
     assert labels == [f"{group} (10)" for group in groups[:3] + groups[-3:]]
+
+
+@pytest.mark.parametrize("rows", [2, 3, 6])
+def test_no_marker_of_a_breakdown_hides_that_of_another_row(rows):
+    table = breakdown_of(["a", "b"], rows=[f"row {i}" for i in range(rows)])
+    fig = study_plots.show_breakdown(table, title="t")
+    fig.canvas.draw()
+    left = fig.axes[0]
+    heights = [left.transData.transform((0, line.get_ydata()[0]))[1] for line in left.lines]
+    size = left.lines[0].get_markersize() * fig.dpi / 72
+    assert len(heights) == rows and -np.diff(heights).max() >= size
+
+
+def test_conditions_have_the_words_and_the_order_of_the_page_on_which_one_plays():
+    conditions = ["dark", "fast", "isoluminant", "noisy", "none", "slow"]
+    fig = study_plots.show_breakdown(breakdown_of(conditions), title="t")
+    said = list(y_names(fig.axes[0]).values())
+    words = ["dark", "fast", "little contrast", "nearly still", "noisy events", "easy"]
+    assert said == [f"{word} (10)" for word in words]
+    page = (ROOT / "book" / "_static" / "play" / "page.js").read_text()
+    causes = page.split("const CAUSES = {")[1].split("}")[0]
+    assert dict(re.findall(r'(\w+): "(.+)"', causes)) == study_plots.CONDITIONS
+
+
+def test_an_axis_of_accuracies_starts_at_zero_only_if_some_are_low():
+    table = breakdown_of(["a", "b"])
+    assert study_plots.show_breakdown(table, title="t").axes[0].get_xlim()[0] == 0
+    table["top-1 [%]"] = [88.0, 91.0, 84.0, 90.0]
+    assert study_plots.show_breakdown(table, title="t").axes[0].get_xlim()[0] == 70
+
+
+def test_data_sets_have_their_names_where_readers_see_them():
+    said = plots.titled("Per class, sample of hardvs, pokerevent: real of folder, hardvs2")
+    assert said == "Per class, sample of HARDVS, PokerEvent: real of folder, hardvs2"
 
 
 def test_the_two_colours_are_told_apart():
@@ -465,6 +528,7 @@ def test_a_note_stands_below_the_name_of_its_row():
 def test_statistics_stand_in_a_panel_each_and_samples_in_their_colour():
     table = pd.DataFrame({"rate": [1.0, 10.0], "ink": [3.0, np.nan]}, index=["sample of a", "mine"])
     fig = study_plots.show_statistics(table, title="title")
+    assert fig.get_suptitle() == "title\nlogarithmic axes"
     rate, ink = fig.axes[:2]
     assert rate.get_title() == "rate" and ink.get_title() == "ink" and rate.get_xscale() == "log"
     (dots,) = rate.collections
@@ -473,3 +537,14 @@ def test_statistics_stand_in_a_panel_each_and_samples_in_their_colour():
     assert list(y_names(rate).values()) == ["sample of a", "mine"]
     said = [label.get_text() for label in rate.get_xticklabels(which="both")]
     assert 2 <= len(said) <= 3 and set(said) <= {"1", "2", "5", "10"}  # plain, and far apart
+
+
+def test_a_statistic_of_zero_is_a_mark_at_the_edge():
+    table = pd.DataFrame({"quiet": [0.5, 0.0, 2.0]}, index=["sample of a", "x", "y"])
+    fig = study_plots.show_statistics(table, title="title")
+    dots, edge = fig.axes[0].collections
+    assert dots.get_offsets().tolist() == [[0.5, 2], [2, 0]]
+    assert edge.get_offsets().tolist() == [[0, 1]]
+    edge_of_axis = fig.axes[0].get_yaxis_transform().transform((0, 1))
+    assert np.allclose(edge.get_offset_transform().transform((0, 1)), edge_of_axis)
+    assert fig.get_suptitle().endswith("a triangle at the edge: 0")

@@ -114,24 +114,45 @@ def test_the_answer_says_which_measures_of_the_samples_lie_among_the_real_ones()
         "x": measured(rate=1.0, on=55.0),
         "y": measured(rate=4.0, on=70.0),
     }
-    text = realism.in_words(table)
-    assert text.startswith("Of 7 measures, the samples are among the real recordings in 5: ")
-    assert "events a pixel and second (1.50 to 5.00 in the samples, 1.00 to 4.00 in real" in text
-    assert "ON events, % of all (50.0 to 60.0 in the samples, 55.0 to 70" in text
+    said = "The samples lie within the real recordings in 5 of 7 measures and outside in 2: "
+    assert realism.in_words(table) == said + "more events, fewer ON events."
+    lines = realism.listed(table).splitlines()
+    spans = "(1.50 to 5.00 in the samples, 1.00 to 4.00 in real recordings)"
+    assert lines[0] == f"- more events: events a pixel and second {spans}"
+    assert lines[1].startswith("- fewer ON events: ON events, % of all (50.0 to 60.0 in the samp")
+    assert len(lines) == 7 and all(line.startswith("- within: ") for line in lines[2:])
+    table["sample of b"]["rate"] = 0.5
+    assert "in 2: fewer events and more events, fewer ON" in realism.in_words(table)
+    assert realism.in_words({"sample of a": measured(), "x": measured()}).endswith("7 measures.")
     assert realism.in_words({}) == "Nothing was measured that could be compared."
+
+
+def test_the_table_names_samples_and_units_as_people_write_them():
+    table = realism.table({"sample of hardvs": measured(rate=2.0), "N-MNIST": measured()})
+    assert list(table.index) == ["sample of HARDVS", "N-MNIST"]
+    assert table[realism.MEASURES["rate"]].tolist() == [2, 1]
+    assert table.columns[-1].endswith(", µs")
 
 
 def test_advice_names_fields_of_the_world():
     from safe_companion.sample import World
 
     found = realism.advice(measured(quiet=0.04, noise=0.3, soonest=950.0, on=56.0))
-    named = {name for key in found if key != "nothing" for name in key.split(", ")}
+    named = {name for key in found for name in key.split(", ")}
     assert named <= {field.name for field in dataclasses.fields(World)}
     assert (
         "at most 0.3 (by the lone events) and 0.04 (by the quietest" in found["noise_hz"]
         and "at most 950" in found["refractory_us"]
     )
-    assert found["width, height"].startswith("128, 128") and "56 %" in found["nothing"]
+    assert found["width, height"].startswith("128, 128")
+    about = realism.without_a_field({"sample of a": measured(), "x": measured(on=56.0)})
+    assert about.startswith("Of the events, 56 % (x) are ON. ") and "sample" not in about
+
+
+def test_doubled_events_are_no_advice_on_how_soon_a_pixel_recovers():
+    said = realism.advice(measured(soonest=1.0))["refractory_us"]
+    assert "doubled events" in said and "at most" not in said
+    assert set(realism.BESIDE) == set(realism.MEASURES)
 
 
 def test_the_command_keeps_what_was_measured_of_others(tmp_path, monkeypatch, capsys):

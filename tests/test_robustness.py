@@ -315,3 +315,24 @@ def test_dropped_clips_are_not_kept_for_other_runs(tmp_path):
     plain = ClipDataset(items, tmp_path, NAMES, config, sample="mark")
     drops = ClipDataset(items, tmp_path, NAMES, config, sample="mark", modality_dropout=0.5)
     assert not plain._draws and drops._draws
+
+
+# ------------------------------------------------------------------------------- words
+def test_levels_are_said_in_words():
+    said = {
+        corruptions.in_words(name, level, corruption.unit)
+        for name, corruption in CORRUPTIONS.items()
+        for level in corruption.levels
+    }
+    assert {
+        "events late: 1 frame",
+        "events late: 4 frames",
+        "RGB darker: to 3 % of its light",
+        "RGB blurred: over 20 % of the width",
+        "events lost: 99 %",
+        "noise events: 16 per s and pixel",
+        "RGB missing",
+    } < said
+    assert corruptions.in_words(robustness.CLEAN) == "undisturbed"
+    assert {corruption.unit for corruption in CORRUPTIONS.values()} <= {"", *corruptions.SAID}
+    assert corruptions.in_words("rain", 2, "mm") == "rain: 2 mm"

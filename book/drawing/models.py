@@ -3,17 +3,6 @@
 from drawing.alt import ALT
 from drawing.picture import Picture, heading, text_width
 
-# What each row of Table 4 switches off: (row, field of safe_core.Config, value, in words).
-SWITCHES = [
-    ("w/o SCI", "use_text", False, "no text: no prompts, no text tower"),
-    ("w/o LVM", "vision_tower", "vit", 'a plain ViT instead of CLIP; or "resnet"'),
-    ("w/o MT", "use_multimodal_transformer", False, "tokens pass unchanged"),
-    ("w/o SA", "use_self_attention", False, "tokens pass unchanged"),
-    ("w/o CA", "use_cross_attention", False, "text tokens pass unchanged"),
-    ("w/o RW", "prompt_file", None, "one template sentence per class"),
-    ("w/o AFE", "event_windows", "frames", "windows between frame times"),
-]
-
 # What the released model computes otherwise: (whether the paper says something else, what it does).
 RELEASED_DIFFERENCES = [
     (True, "class names as they are, without a sentence"),
@@ -57,7 +46,6 @@ SIZES = [
     ("F", "frames of a clip: 5"),
     ("S", "image side: 224 pixels"),
     ("K", "tokens of an image: 1 + 14 × 14 = 197"),
-    ("N", "visual tokens of a branch: F × K = 985"),
     ("D", "width of a token: 768"),
     ("L", "classes: 300 (HARDVS) or 114 (PokerEvent)"),
     ("R", "read-out tokens, learned: 10"),
@@ -155,16 +143,16 @@ def classifier(p, y, line):
     p.text(360, y + 192, "L scores, one per class", 20, style="-Bold")
 
 
-def sizes(p, y, letters):
+def sizes(p, y):
     """What the letters of the shapes mean, with the paper's sizes."""
     p.text(16, y, "Shapes (of one clip; the paper's sizes)", 20, anchor="start", style="-Bold")
-    for i, (letter, meaning) in enumerate(row for row in SIZES if row[0] in letters):
+    for i, (letter, meaning) in enumerate(SIZES):
         p.text(28, y + 32 + 27 * i, letter, 18, anchor="start", style="-Bold")
         p.text(58, y + 32 + 27 * i, meaning, 18, anchor="start", colour="soft")
 
 
 def architecture_paper(colours):
-    p = Diagram(colours, 2444, ALT["architecture_paper"])
+    p = Diagram(colours, 1752, ALT["architecture_paper"])
     heading(p, "The paper's model", "as safe_core.py computes it, from top to bottom")
 
     # Text: one token per class, for both branches; down on both sides.
@@ -219,17 +207,9 @@ def architecture_paper(colours):
     p.box(60, 1380, 600, 80, "Final attention", "the read-out tokens ask all tokens")
     classifier(p, 1460, "LayerNorm, flatten, linear layer")
 
-    sizes(p, 1716, "FSKNDLR")
     choice = "The read-out tokens are our choice: the paper leaves it open."
-    p.text(28, 1938, choice, 17, anchor="start", colour="soft")
-    p.text(
-        16, 1988, "Switches (rows of Table 4; fields of Config)", 20, anchor="start", style="-Bold"
-    )
-    for i, (row, field, value, words) in enumerate(SWITCHES):
-        y = 2028 + 62 * i
-        p.tag(70, y, row)
-        p.text(134, y + 1, f"{field}={value!r}".replace("'", '"'), 17, anchor="start", style="Mono")
-        p.text(134, y + 25, words, 17, anchor="start", colour="soft")
+    p.text(360, 1704, choice, 17, colour="soft")
+    p.text(360, 1732, "Dashed: what a row of Table 4 switches off.", 17, colour="soft")
     return p
 
 
@@ -296,7 +276,7 @@ def architecture_released(colours):
     p.box(60, 1562, 600, 80, "Self-attention, once more", "the read-out tokens ask all tokens")
     p.marker(660, 1562, 11)
     classifier(p, 1642, "flatten, linear layer")
-    sizes(p, 1898, "FSKDLR")
+    sizes(p, 1898)
     p.text(16, 2130, "Differences", 20, anchor="start", style="-Bold")
     legend = "filled: differs from the paper; hollow: the paper does not settle it"
     p.text(16, 2158, legend, 18, anchor="start", colour="soft")

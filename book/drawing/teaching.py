@@ -41,7 +41,7 @@ def cross_attention(colours):
     p.add(f'<svg x="16" y="86" width="144" height="96" viewBox="0 0 150 100">{figure}</svg>')
     for line in ([(64, 86), (64, 182)], [(112, 86), (112, 182)], [(16, 134), (160, 134)]):
         p.path(line, "rgb", line=1.5)
-    p.text(left + 4, 106, "K visual tokens: keys and values", 18, anchor="start", style="-Bold")
+    p.text(left + 4, 106, "N visual tokens: keys and values", 18, anchor="start", style="-Bold")
     for k in range(6):
         row, column = divmod(k, 3)
         x, y = left + k * cell + 4, 122
@@ -77,7 +77,7 @@ def cross_attention(colours):
     # how to read it
     y = top + 3 * height + 22
     steps = [
-        ("1  Compare", "score = query · key / √d, for each name and each patch"),
+        ("1  Compare", "score = query · key / √dₖ, for each name and each patch"),
         ("2  Share out", "softmax: each row becomes shares of 100 %"),
         ("3  Collect", "output = the patches' values, averaged with these shares"),
     ]
@@ -85,7 +85,7 @@ def cross_attention(colours):
         p.text(16, y + 30 * i, head, 18, anchor="start", style="-Bold")
         p.text(160, y + 30 * i, line, 17, anchor="start")
     p.rect(16, y + 84, 688, 58, fill="text_tint", stroke="text")
-    p.text(360, y + 121, "softmax( Q Kᵀ / √d ) V", 25, style="-Bold")
+    p.text(360, y + 121, "softmax( Q Kᵀ / √dₖ ) V", 25, style="-Bold")
     note = "The scores are invented; a trained model's are on the attention page."
     p.text(360, y + 172, note, 17, colour="soft")
     return p
