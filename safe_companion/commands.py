@@ -182,10 +182,13 @@ def realism(options: argparse.Namespace) -> None:
             raise ValueError(f"found {text!r}; expected NAME=PATH, such as mine=my_recordings")
         measured[name] = realism.of_folder(Path(path), options.most)
     print(realism.table(measured).to_string(na_rep="", float_format=wording.significant))
-    for name in [text.partition("=")[0] for text in options.named]:
+    names = [text.partition("=")[0] for text in options.named]
+    for name in names:
         print(f"\nfor a World like {name}:")
         for knob, value in realism.advice(measured[name]).items():
             print(f"- {knob}: {value}")
+    if names:
+        print("\n" + realism.without_a_field({name: measured[name] for name in names}))
     if options.save:
         before = records.read_json(options.save) if options.save.exists() else {}
         about = {"date": records.today(), "commit": records.commit()}

@@ -227,6 +227,8 @@ def of_ours(claim: pd.Series) -> list[made.Part]:
         words = wording.signed(claim.difference) + wording.plus_minus(claim["± difference"])
         other = link(made.claim_id(claim.against), code(claim.against))
         parts += [made.line(), text(words, "from-us"), " to ", other]
+        if pd.notna(claim.detectable):
+            parts.append(f" (found from {claim.detectable:.1f})")
     return parts
 
 
