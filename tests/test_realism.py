@@ -164,7 +164,9 @@ def test_the_command_keeps_what_was_measured_of_others(tmp_path, monkeypatch, ca
     assert main(["realism", f"mine={tmp_path / 'mine'}", "--most", "2", "--save", str(file)]) == 0
     kept = json.loads(file.read_text())
     assert set(kept) == {"other", "mine", "sample of a"} and kept["mine"]["recordings"] == 2
-    assert kept["mine"]["date"] and "for a World like mine" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert kept["mine"]["date"] and "for a World like mine" in said
+    assert "% (mine) are ON. World has one threshold" in said
     assert main(["realism", "mine"]) == 2 and "NAME=PATH" in capsys.readouterr().err
 
 
