@@ -111,7 +111,7 @@ def steps():
 
 def test_the_commands_of_the_page_make_and_keep_the_number_that_it_shows(elsewhere, capsys):
     setup, look, train, check, another, claim = steps()
-    assert setup == [["make", ".venv/installed"]]
+    assert setup == [["make", ".venv/installed"], [".", ".venv/bin/activate"]]
     run = elsewhere / "runs" / "sample" / "hardvs" / "base" / "seed0"
     committed = elsewhere / "results" / "sample" / "hardvs" / "base" / "seed0"
     assert train[0] == ["export", "OMP_NUM_THREADS=1"]

@@ -180,14 +180,22 @@ def test_command_named_in_a_sentence_exists(words):
     check_ours(words[1:])
 
 
+@pytest.mark.parametrize("page", DOCUMENTS[1:], ids=lambda page: page.name)
+def test_commands_are_marked_as_such_and_fit_80_columns(page):
+    boxes = re.findall(r"^```([^\n]*)\n(.*?)^```", page.read_text(), re.MULTILINE | re.DOTALL)
+    assert "" not in [language for language, _ in boxes]
+    shown = "".join(text for language, text in boxes if language == "bash")
+    assert [line for line in shown.splitlines() if len(line) > 80] == []
+
+
 ACTIVATE = ". .venv/bin/activate"
 
 
 @pytest.mark.parametrize("page", DOCUMENTS, ids=lambda page: page.name)
 def test_commands_are_shown_as_they_are_typed_in_the_environment(page):
-    """The README and the book's first page say once which that is; nobody else needs to."""
+    """The README, the book's first page and the page that starts from a clone say once which."""
     text = page.read_text()
-    said = page.name in ("README.md", "intro.md")
+    said = page.name in ("README.md", "intro.md", "one_number.md")
     assert text.count(ACTIVATE) == said and ".venv/bin/" not in text.replace(ACTIVATE, "")
 
 
@@ -242,6 +250,38 @@ def test_parameter_counts_of_the_annotated_model_are_those_that_it_has(column, p
         assert written[name].strip("*") == f"{count:,}", name
     if preset == "sample":
         assert model.text is None and written["text tower"] == "run once, then dropped"
+
+
+def test_a_model_is_said_to_read_as_many_formats_as_their_page_lists():
+    rows = re.findall(
+        r"^\| [^|]+ \| `\.\w+`", (ROOT / "book" / "formats.md").read_text(), re.MULTILINE
+    )
+    assert len(rows) == 12
+    assert "Twelve formats of event files are read" in (ROOT / "book" / "own_data.md").read_text()
+
+
+def test_the_table_of_the_tiny_clip_is_its_record():
+    record = records.read_json(ROOT / "weights" / "tiny_clip.json")["record"]
+    asked, frames = record["parameters"], record["frames"]
+    top1 = record["top1_on_held_out_frames"]["zero-shot"]
+    epochs, of_text = asked["epochs"], asked["text_epochs"]
+    rate, batch, seed = (asked[name] for name in ("learning_rate", "batch_size", "seed"))
+    minutes = record["minutes_of_the_whole_notebook"]
+    cells = {
+        "frames it was trained on": f"{frames['trained']:,}: {asked['frames_per_class']:,} of each",
+        "frames held out": f"{frames['held_out']:,}: {asked['held_out_per_class']} of each class",
+        "epochs": f"{epochs} as a classifier, {of_text} of the text tower, {of_text} of both",
+        "learning rate, batch, seed": f"{rate}, {batch} frames, {seed}",
+        "zero-shot top-1, all held-out frames": f"{top1['all']:.1f}\u00a0%",
+        "of the 24 classes of the HARDVS sample": f"{top1['hardvs']:.1f}\u00a0%",
+        "of the 26 of the PokerEvent sample": f"{top1['pokerevent']:.1f}\u00a0%",
+        "chance": f"{record['chance']:.1f}\u00a0%",
+        "time": f"{minutes:.0f} minutes on two cores",
+    }
+    assert record["hardware"]["cores"] == 2
+    page = (ROOT / "book" / "sample_world.md").read_text()
+    for name, cell in cells.items():
+        assert f"| {name} | {cell}" in page, name
 
 
 # ------------------------------------------------------------------------- words about numbers
