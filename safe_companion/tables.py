@@ -91,6 +91,6 @@ def _typeset(how: str | Callable[[float], str]) -> Callable[[float], str]:
     return lambda value: wording.typeset(form(value))
 
 
-def _without_limit(effect: str) -> str:
-    """ "cannot tell: effects below 1.2 would not be seen" -> "cannot tell"."""
-    return effect.partition(":")[0] if effect.startswith("cannot tell") else effect
+def _without_limit(effect: Any) -> Any:
+    """ "cannot tell: effects below 1.2 would not be seen" -> "cannot tell"; all else as it is."""
+    return effect.partition(":")[0] if str(effect).startswith("cannot tell") else effect

@@ -114,10 +114,10 @@ def test_numbers_are_printed_as_a_reader_expects_them():
 
 
 def test_what_would_not_be_seen_stands_once_in_a_line():
-    effect = ["cannot tell: effects below 1.2 would not be seen", "worse"]
-    table = pd.DataFrame({"effect": effect, "detectable": [1.2, 1.2]}, index=["a", "b"])
+    effect = ["cannot tell: effects below 1.2 would not be seen", "worse", None]
+    table = pd.DataFrame({"effect": effect, "detectable": [1.2, 1.2, 1.2]}, index=list("abc"))
     cells, _ = read(notebooks.show(table).data)
-    assert [cells[row, "effect"][0] for row in "ab"] == ["cannot tell", "worse"]
+    assert [cells[row, "effect"][0] for row in "abc"] == ["cannot tell", "worse", "–"]
     alone, _ = read(notebooks.show(table[["effect"]]).data)
     assert alone["a", "effect"][0] == effect[0]
 
