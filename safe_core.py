@@ -163,8 +163,8 @@ PRESETS: dict[str, dict[str, Any]] = {
     "paper": {},
     "sample": {  # sized so that two CPU cores train it in about three minutes
         **dict(image_size=64, frames=3, afe_min_events=2_000, freeze_text=True, val_fraction=0.0),
-        **dict(clip_model="weights/tiny_clip.json", vit_model="weights/tiny_vit.json"),
-        **dict(resnet_model="weights/tiny_resnet.json", width=96, heads=3, dropout=0.1, steps=450),
+        **dict(steps=450, clip_model="weights/tiny_clip.json", vit_model="weights/tiny_vit.json"),
+        **dict(resnet_model="weights/tiny_resnet.json", width=96, heads=3, dropout=0.1),
         **dict(batch_size=32, learning_rate=1e-3, final_lr_fraction=0.01, warmup_fraction=0.1),
         **dict(precision="fp32"),  # on a GPU too, so that records of all machines compare
     },
@@ -247,7 +247,7 @@ class TextTower(nn.Module):
         too_long = end + context + is_full >= clip.context_length
         if too_long.any():
             limit = f"CLIP's 77 tokens with {context} context vectors"
-            raise ValueError(f"too long for {limit}: shorten {sentences[too_long.nonzero()[0]]!r}")
+            raise ValueError(f"beyond {limit}: shorten {sentences[too_long.nonzero()[0]]!r}")
         self.register_buffer("tokens", tokens[:, : int(end.max()) + 1], persistent=False)
         self.ends: list[int] = (end + context).tolist()  # no device is asked for them
         self.register_buffer("mask", clip.attn_mask, persistent=False)

@@ -153,9 +153,9 @@ def event_image(events: np.ndarray, size: tuple[int, int], representation: str) 
 def frame_windows(frame_t: np.ndarray, event_t: Any) -> list[tuple[int, int]]:
     """[(start, stop)] event index ranges: frame i is paired with the events from t_i until t_i+1.
 
-    frame_t, event_t: int64 microseconds, increasing. After the last frame there is a window of one
-    median interval, if the stream runs on for at least half of one; so the list is as long as the
-    frames or one shorter. A single frame takes all events from its time stamp on.
+    frame_t, event_t: int64 microseconds, increasing. After the last frame there is a window of
+    one median interval, if the stream runs on for at least half of one; so the list is as long as
+    the frames or one shorter. A single frame takes all events from its time stamp on.
     """
     edges = list(frame_t)
     end = event_t[-1] + 1

@@ -327,7 +327,7 @@ def test_cutting_text_positions_changes_nothing():
 
 
 def test_sentence_beyond_the_context_is_refused():
-    with pytest.raises(ValueError, match="too long for CLIP's 77 tokens.*shorten"):
+    with pytest.raises(ValueError, match="beyond CLIP's 77 tokens.*shorten"):
         SAFE(small(), [["word " * 90], ["b"], ["c"]])
     fits = "word " * 70
     SAFE(small(), [[fits], ["b"], ["c"]])
