@@ -24,11 +24,18 @@ def _unclear(gap: effects.Difference) -> str:
     return f" ({limit})" if limit else ""
 
 
-def of_looking(table: pd.DataFrame, costs: Mapping[str, np.ndarray], *, about: str) -> str:
+def of_looking(
+    table: pd.DataFrame,
+    costs: Mapping[str, np.ndarray],
+    *,
+    about: str,
+    shares: tuple[float, float] | None = None,
+) -> str:
     """Whether a class looks at a place of its own, and whether an answer rests on what it looks at.
 
     table: measures in lines; columns "RGB, trained", "RGB, control", ... costs: {what else was
-    hidden: points of first answers that hiding the most looked-at patches loses more, [n]}.
+    hidden: points of first answers that hiding the most looked-at patches loses more, [n]}. shares:
+    of single patches, the 1st and 99th percentile, in multiples of the even share.
     """
     columns = table.T
     trained = columns[columns.index.str.endswith(", trained")]
@@ -44,11 +51,14 @@ def of_looking(table: pd.DataFrame, costs: Mapping[str, np.ndarray], *, about: s
         verdict = "the weights are no guide to what an answer rests on"
     else:
         verdict = "whether the weights are a guide to what an answer rests on cannot be told"
+    reach = ""
+    if shares is not None:
+        reach = f"single patches have {shares[0]:.1f} to {shares[1]:.1f} times the even share, "
     return (
         f"**A class looks {looks}, and {verdict}**: the weights are {_each(even)} % as even as "
         f"they can be ({branches}; {_each(control['evenness [%]'])} % without training), "
-        f"{_each(apart)} % of them lie elsewhere than those of the strongest wrong class, and "
-        f"hiding what is looked at most loses first answers: {lost} ({about})."
+        f"{reach}{_each(apart)} % of them lie elsewhere than those of the strongest wrong class, "
+        f"and hiding what is looked at most loses first answers: {lost} ({about})."
     )
 
 

@@ -181,6 +181,8 @@ def test_weights_are_a_guide_only_if_hiding_them_costs_more_than_both_others():
         "on**: the weights are 98.0 and 99.0 % as even as they can be (RGB and events; 99.6 and "
         "99.5 % without training), 6.0 and 7.0 % of them lie elsewhere than those of the strongest "
     )
+    of_patches = picture_findings.of_looking(looked(), costs, shares=(0.31, 2.28), **ABOUT)
+    assert "training), single patches have 0.3 to 2.3 times the even share, 6.0 and" in of_patches
     half = stats.t.ppf(0.975, 399) * np.std(points(10), ddof=1) / 20
     assert f"{10:.1f} ± {half:.1f} points more than hiding what is looked at elsewhere" in said
     costs["least looked at"] = points(-20)
