@@ -15,6 +15,7 @@ ONE_SEED = "one seed: no interval"  # as `effects.Difference.effect` says it
 VERDICTS = {  # in a sentence
     "smaller than the paper's": "smaller, and not to be told from zero",
     "cannot tell": "to be told neither from zero nor from the paper's",
+    ONE_SEED: "with one seed in common, so without a verdict",
 }
 SMALL = 0.5  # percent; a calibration error below it concerns no one
 
@@ -116,10 +117,10 @@ def of_verdicts(table: pd.DataFrame, *, dataset: str, origin: str) -> str:
             )
         else:
             said.append(f"{len(of_verdict)} {VERDICTS.get(verdict, verdict)}: {names}")
-    limit = _range(rows.detectable.dropna())
+    end = f"; effects from {_range(rows.detectable)} would be seen" if rows.detectable.any() else ""
     return (
         f"**The paper's {wording.counted(len(rows), 'difference')}, here: {'; '.join(said)}** "
-        f"({in_words(dataset, origin)}, points of top-1; effects from {limit} would be seen)."
+        f"({in_words(dataset, origin)}, points of top-1{end})."
     )
 
 

@@ -120,6 +120,11 @@ def test_a_finding_counts_the_verdicts_on_the_papers_differences():
         "0.6 to 1.3 would be seen)."
     )
     assert findings.of_verdicts(table[:1], **HERE) == findings.NOT_RUN
+    once = table[2:3].assign(verdict="one seed: no interval", detectable=float("nan"))
+    assert findings.of_verdicts(once, **HERE) == (
+        "**The paper's 1 difference, here: 1 with one seed in common, so without a verdict: "
+        "*no SCI*** (sample of HARDVS, points of top-1)."
+    )
 
 
 def test_tables_of_several_seeds_are_averaged():
