@@ -40,7 +40,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from safe_companion import paper
+from safe_companion import paper, variants
 from safe_companion.datasets import TITLES
 from safe_companion.effects import Difference, difference, mean_and_interval
 from safe_companion.records import outdated
@@ -173,6 +173,8 @@ def hardly_trained(run: dict) -> bool:
     if run["log_probs"] is None:
         return False
     guess = np.log(run["log_probs"].shape[1])
+    if run["config"].get("model") == "safe-branches":  # its loss is also that of both branches
+        guess *= 1 + 2 * variants.AUXILIARY
     return bool(run["history"][-1]["train_loss"] > BEGUN * guess)
 
 

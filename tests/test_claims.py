@@ -415,3 +415,13 @@ def test_a_row_that_has_hardly_begun_to_learn_says_nothing_of_its_method(loss, v
     assert claims.beside_paper(found, "Table 2").verdict["C3D"] == verdict
     found["SAFE"] = with_loss(found["SAFE"], 0.6)  # what it is compared with
     assert claims.beside_paper(found, "Table 2").verdict["C3D"] == "hardly trained"
+
+
+def test_a_loss_of_several_parts_is_beside_the_same_parts_of_a_guess():
+    history = [{"train_loss": 0.9 * np.log(4)}]
+    run = of_accuracies(80)[0] | {"history": history, "log_probs": np.zeros((100, 4))}
+    assert claims.hardly_trained(run)
+    run["config"] = run["config"] | {"model": "safe-branches"}  # a half of either branch's, too
+    assert not claims.hardly_trained(run)
+    history[0]["train_loss"] = 1.1 * np.log(4)
+    assert claims.hardly_trained(run)
