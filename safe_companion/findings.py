@@ -342,9 +342,9 @@ def of_cost(counts: pd.DataFrame, entries: Sequence[dict]) -> str:
     share = 100 * full["vision tower"] / once
     weights = 100 * full["fusion parameters"] / full.parameters
     sentence = (
-        f"At the paper's size the vision tower does {share:.0f} % of the work for a recording "
+        f"**At the paper's size the vision tower does {share:.0f} % of the work for a recording "
         f"({once / 1e9:,.0f} GFLOP, texts kept) and the fusion {100 - share:.0f} %, with "
-        f"{weights:.0f} % of {full.parameters / 1e6:,.0f} million parameters; both cameras take "
+        f"{weights:.0f} % of {full.parameters / 1e6:,.0f} million parameters.** Both cameras take "
         f"{once / of_one:.1f} times the operations of RGB alone"
     )
     times = []
@@ -356,5 +356,5 @@ def of_cost(counts: pd.DataFrame, entries: Sequence[dict]) -> str:
         on = entry["hardware"]["gpu"] or f"{entry['threads']} threads of {entry['hardware']['cpu']}"
         times.append(f"{both:,.0f} ms beside {rgb:,.0f} ({both / rgb:.1f} times) on {on}")
     if times:
-        return f"**{sentence}, measured {'; '.join(times)}.**"
-    return f"**{sentence}.** No time of a quiet machine was measured yet."
+        return f"{sentence}; measured: {'; '.join(times)}."
+    return f"{sentence}. No time of a quiet machine was measured yet."

@@ -210,7 +210,7 @@ def first_of_each(conditions: Sequence[str]) -> list[int]:
 
 
 def parameter_counts(opened: Opened) -> HTML:
-    """Parameters of each row's model: of its vision tower, its fusion, and all."""
+    """Parameters of each row's model: a frozen text tower, which runs once, is none of its own."""
     names = datasets.class_names(opened.dataset, opened.data_root)
     asked = {"dataset": opened.dataset, "data_root": opened.data_root, "pretrained": False}
     lines = {}
@@ -218,11 +218,10 @@ def parameter_counts(opened: Opened) -> HTML:
         config = safe_core.configure(opened.preset, **asked | fields)
         model = safe_core.build(config, prompt_sentences(names, config))
         parts = {"vision": model.vision, "fusion": model.fusion, "all": model}
-        lines[row] = {
-            part: sum(p.numel() for p in module.parameters()) for part, module in parts.items()
-        }
+        line = {part: sum(p.numel() for p in module.parameters()) for part, module in parts.items()}
+        lines[row] = line | {"text": line["all"] - line["vision"] - line["fusion"]}
     table = pd.DataFrame.from_dict(lines, orient="index").rename_axis("parameters")
-    return show(table, vision="{:,.0f}", fusion="{:,.0f}", all="{:,.0f}")
+    return show(table[["vision", "text", "fusion", "all"]])
 
 
 def claims_and_differences(opened: Opened, ids: Iterable[str]) -> Markdown:

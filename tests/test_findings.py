@@ -502,8 +502,8 @@ def test_a_cost_is_said_in_parts_and_measured_only_where_it_was():
     said = findings.of_cost(counts, [])
     assert said == (
         "**At the paper's size the vision tower does 90 % of the work for a recording (10 GFLOP, "
-        "texts kept) and the fusion 10 %, with 10 % of 50 million parameters; both cameras take "
-        "2.0 times the operations of RGB alone.** No time of a quiet machine was measured yet."
+        "texts kept) and the fusion 10 %, with 10 % of 50 million parameters.** Both cameras "
+        "take 2.0 times the operations of RGB alone. No time of a quiet machine was measured yet."
     )
     times = {"full model": 3000.0, "RGB only": 1200.0}
     entry = {
@@ -512,7 +512,7 @@ def test_a_cost_is_said_in_parts_and_measured_only_where_it_was():
         "results": {"paper": {row: {"texts kept": {"median_ms": t}} for row, t in times.items()}},
     }
     said = findings.of_cost(counts, [entry])
-    assert said.endswith(", measured 3,000 ms beside 1,200 (2.5 times) on 2 threads of A CPU.**")
+    assert said.endswith("; measured: 3,000 ms beside 1,200 (2.5 times) on 2 threads of A CPU.")
 
 
 def test_a_temperature_is_kept_beside_the_record_and_fitted_when_asked(tmp_path, monkeypatch):

@@ -344,7 +344,7 @@ def test_the_steps_of_smaller_training_sets_are_those_of_the_preset_at_hand(show
 def test_parameters_are_counted_by_part():
     table = notebooks.parameter_counts(opened([[], []]))
     cells, heads = read(table.data)
-    assert heads == ["vision", "fusion", "all"]
+    assert heads == ["vision", "text", "fusion", "all"]
     config = safe_core.configure(dataset="pokerevent", event_windows="afe", use_text=False)
     names = [f"class {i}" for i in range(len(studies.datasets.class_names("pokerevent", None)))]
     model = safe_core.SAFE(config, prompts.prompt_sentences(names, config))
@@ -352,7 +352,7 @@ def test_parameters_are_counted_by_part():
         count = sum(p.numel() for p in module.parameters())
         assert cells["without text", part][0] == f"{count:,}"
     whole = [int(cells[row, "all"][0].replace(",", "")) for row in ("with text", "without text")]
-    assert whole[0] > whole[1]
+    assert whole[0] > whole[1] and cells["without text", "text"][0] == "0"
 
 
 def test_claims_stand_before_our_differences():
