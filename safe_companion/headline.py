@@ -322,8 +322,8 @@ def real_digits() -> str:
     said = ", ".join(f"{effect} at {count}" for effect, count in told.most_common())
     return (
         f" The image that was filmed, added to the events of digits (N-MNIST; events alone "
-        f"{table['top-1 [%]']['events']:.0f} %), is "
-        f"{said if told else 'not to be told from none at any'} of {len(both)} brightness "
+        f"{table['top-1 [%]']['events']:.0f} %): "
+        f"{said if told else 'nothing changes that can be told, at any'} of {len(both)} brightness "
         f"levels; effects from {both.detectable.max():.1f} points would be seen."
     )
 

@@ -124,9 +124,9 @@ def test_real_digits_say_at_how_many_lights_the_image_adds_something(monkeypatch
     found |= {f"both, light {light}": runs(95 if light == "1" else 81) for light in LIGHTS}
     monkeypatch.setattr(headline, "_real", lambda study: found)
     said = headline.real_digits()
-    assert "(N-MNIST; events alone 80 %), is better at 1 of 4 brightness levels" in said
+    assert "(N-MNIST; events alone 80 %): better at 1 of 4 brightness levels" in said
     found |= {f"both, light {light}": runs(81) for light in LIGHTS}
-    assert "is not to be told from none at any of 4 brightness" in headline.real_digits()
+    assert "%): nothing changes that can be told, at any of 4 brightness" in headline.real_digits()
 
 
 # ------------------------------------------------------------------------------- the picture
