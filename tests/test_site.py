@@ -738,6 +738,9 @@ def test_docstrings_read_as_plain_text():
     extension().plain_docstring(None, "module", "m", None, None, lines)
     code = ["    from x import y", "    y = 1", "", "    y.z()"]
     assert lines == [r"What of ``a``\ s?", "", "::", "", *code, "", "``b`` or ``c``."]
+    lines = ["Alias for field number 0"]  # which says nothing of the field
+    extension().plain_docstring(None, "attribute", "m.a", None, None, lines)
+    assert lines == []
 
 
 @pytest.mark.parametrize("url", ["", "https://github.com/someone/safe"])

@@ -144,6 +144,8 @@ def plain_docstring(
     app: Sphinx, what: str, name: str, found: Any, options: Any, lines: list[str]
 ) -> None:
     """Docstrings are plain text: `code` between backticks, and indented blocks as they stand."""
+    if lines and lines[0].startswith("Alias for field number"):  # of a named tuple
+        lines.clear()
     blocks = re.split(r"\n\s*\n", "\n".join(lines))
     shown: list[str] = []
     for block in blocks:
