@@ -303,11 +303,13 @@ def test_the_page_of_nmnist_says_at_which_light_two_inputs_beat_one(monkeypatch)
         return (80,) * 5
 
     names = page_of("real_nmnist", monkeypatch, accuracies)
-    lights = "better at light 1, not told apart at light 0.01, 0.001, worse at light 0.0001"
     assert names["sentence"].startswith(
         "Real events and the image that was filmed, together, beside events alone: "
-        f"{lights}; beside the image alone: {lights}. Effects below "
+        f"{names['beside']('events')}; beside the image alone: {names['beside']('stimulus')}. "
     )
+    said = names["beside"]("events")
+    assert "better at light 1 (by 15.0 points)" in said and "worse at light 0.0001 (by 20.0" in said
+    assert "not told apart at light 0.01" in said and "0.001" in said
     assert names["gains"]["to events"].tolist() == [15, 0, 0, -20]
     assert names["table"]["both [%]"].tolist() == [95, 80, 80, 60]
 
@@ -315,9 +317,9 @@ def test_the_page_of_nmnist_says_at_which_light_two_inputs_beat_one(monkeypatch)
 def test_the_page_of_biolab_compares_with_the_nearest_neighbour(monkeypatch):
     levels = {"no text": 60, "names, tiny CLIP": 62, "names, CLIP ViT-B/32": 70}
     names = page_of("real_biolab", monkeypatch, lambda row: (levels.get(row, 50),) * 5)
-    assert "the best of 4 rows (names, CLIP ViT-B/32; events alone, one" in names["sentence"]
+    assert "the best of 4 models (names, CLIP ViT-B/32; events alone, one" in names["sentence"]
     assert "frame) has 70.0 % where chance has 40.0: +30.0 ± " in names["sentence"]
-    assert "change +10.0 ± " in names["sentence"] and "(better)" in names["sentence"]
+    assert "beside no text: +10.0 ± " in names["sentence"] and "(better)" in names["sentence"]
 
 
 def test_without_runs_the_pages_say_what_makes_them(monkeypatch):
