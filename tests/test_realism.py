@@ -310,7 +310,7 @@ def test_the_page_of_nmnist_says_at_which_light_two_inputs_beat_one(monkeypatch)
     said = names["beside"]("events")
     assert "better at light 1 (by 15.0 points)" in said and "worse at light 0.0001 (by 20.0" in said
     assert said.endswith(", not told apart at the others")
-    assert names["gains"]["to events"].tolist() == [15, 0, 0, -20]
+    assert names["gains"]["events"].difference.tolist() == [15, 0, 0, -20]
     assert names["table"]["both [%]"].tolist() == [95, 80, 80, 60]
 
 
