@@ -774,3 +774,21 @@ def screenshots(folder: Path, names: list[str]) -> None:
 
 if __name__ == "__main__":
     screenshots(Path(sys.argv[1]), sys.argv[2:] or PAGES)
+
+
+def test_every_run_is_in_the_index_of_its_data_set(site):
+    runs = {made_id for made_id in site["book/records"].ids if made_id.startswith("run-")}
+    page = (HTML / "book" / "records.html").read_text()
+    listed = re.findall(r"<table[^>]*run-index.*?</table>", page, re.DOTALL)
+    links = [target for table in listed for target in re.findall(r'href="#(run-[^"]*)"', table)]
+    assert len(links) == len(set(links)) and set(links) == runs and len(listed) > 2
+
+
+def test_a_run_is_named_by_what_differs_in_numbers_that_can_be_read():
+    (runs,) = [runs for name, runs in records.all_runs().items() if name == "sample/hardvs/base"]
+    named = extension("companion_tables").what_differs
+    assert named(runs) == "base"
+    few = {"train_fraction": 1 / 12, "use_text": False}
+    assert named([runs[0] | {"config": runs[0]["config"] | few}]) == (
+        "train_fraction=0.08333, use_text=False"
+    )

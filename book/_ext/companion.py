@@ -158,6 +158,13 @@ def plain_docstring(
     lines[:] = "\n\n".join(shown).splitlines()
 
 
+def short_signature(
+    app: Sphinx, what: str, name: str, found: Any, options: Any, signature: str, returned: str
+) -> tuple[str, str] | None:
+    """The fields of a configuration would fill a page here; the page says where they stand."""
+    return ("(**fields)", "") if name == "safe_core.Config" else None
+
+
 def set_refdoc(app: Sphinx, doctree: nodes.document) -> None:
     """Links made by this extension say which page they are on, as Sphinx's own do."""
     for kind in (addnodes.pending_xref, addnodes.download_reference):
@@ -284,6 +291,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.connect("config-inited", repository, priority=100)
     app.setup_extension("sphinx.ext.autodoc")
     app.connect("autodoc-process-docstring", plain_docstring)
+    app.connect("autodoc-process-signature", short_signature)
     app.connect("doctree-read", add_provenance, priority=100)  # before downloads are collected
     app.connect("doctree-read", set_refdoc, priority=101)
     app.connect("doctree-read", tidy_code, priority=101)

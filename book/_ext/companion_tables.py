@@ -255,21 +255,29 @@ class LedgerSummary(Overview):
 
 
 class Records(Overview):
-    """{records}: every committed run."""
+    """{records}: every committed run, of each data set first all in a table."""
 
     def content_nodes(self) -> list[nodes.Node]:
-        sections: dict[str, nodes.section] = {}
+        of_data: dict[str, dict[str, list[dict]]] = {}
         for name, runs in sorted(all_runs().items(), key=is_of_real_data):
-            origin, dataset, rest = name.split("/")
-            key = f"runs-{origin}-{dataset}"
-            if key not in sections:
-                title = f"{TITLES.get(dataset, dataset)}, {origin} data"
-                sections[key] = self.section(nodes.make_id(key), nodes.Text(title))
-            sections[key] += self.entry(name, runs, origin, rest)
-        return list(sections.values())
+            of_data.setdefault(name.rpartition("/")[0], {})[name] = runs
+        return [self.of_data_set(place, found) for place, found in of_data.items()]
 
-    def entry(self, name: str, runs: list[dict], origin: str, rest: str) -> nodes.section:
-        section = self.section(made.run_id(name), code(rest.replace(",", ", ")))
+    def of_data_set(self, place: str, found: dict[str, list[dict]]) -> nodes.section:
+        origin, dataset = place.split("/")
+        title = nodes.Text(f"{TITLES.get(dataset, dataset)}, {origin} data")
+        section = self.section(nodes.make_id(f"runs-{origin}-{dataset}"), title)
+        rows: list[made.Row] = [
+            (None, [link(made.run_id(name), code(what_differs(runs))), made.top1_in_words(runs)])
+            for name, runs in found.items()
+        ]
+        section += made.table(["run", "top-1"], rows, "run-index")
+        for name, runs in found.items():
+            section += self.entry(name, runs, origin)
+        return section
+
+    def entry(self, name: str, runs: list[dict], origin: str) -> nodes.section:
+        section = self.section(made.run_id(name), code(what_differs(runs)))
         section["classes"].append("run")
         top1 = text(made.top1_in_words(runs), "from-us")
         section += made.paragraph(made.badge(origin), " top-1 ", top1)
@@ -285,14 +293,19 @@ def is_of_real_data(entry: tuple[str, list[dict]]) -> bool:
     return entry[0].startswith("real/")
 
 
+def what_differs(runs: list[dict]) -> str:
+    """The fields that differ from their preset: "use_text=False, train_fraction=0.08333"."""
+    _, fields = places.differing(safe_core.Config(**runs[0]["config"]))
+    shown = {k: f"{v:.4g}" if isinstance(v, float) else v for k, v in fields.items()}
+    return ", ".join(f"{key}={value}" for key, value in shown.items()) or "base"
+
+
 def facts_of(runs: list[dict]) -> dict[str, list[made.Part]]:
     """What the runs of one configuration have in common."""
     config = safe_core.Config(**runs[0]["config"])
     preset, fields = places.differing(config)
-    lines: dict[str, list[made.Part]] = {"apart from the preset": [f"preset {preset}, unchanged"]}
-    if fields:
-        apart = ", ".join(f"{key}={value}" for key, value in fields.items())
-        lines["apart from the preset"] = [f"preset {preset}: ", code(apart)]
+    changed = "with the fields above" if fields else "unchanged"
+    lines: dict[str, list[made.Part]] = {"preset": [f"{preset}, {changed}"]}
     if released.RELEASED.items() <= fields.items():
         choices = "all choices of the released code together ("
         lines["released"] = [choices, code("released.RELEASED"), ")"]
