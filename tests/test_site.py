@@ -281,7 +281,7 @@ def test_cards_keep_the_name_that_stands_above_the_rows_of_a_table(phone):
     phone.window.goto(f"{phone.address}notebooks/robustness.html", wait_until="load")
     table = phone.window.locator("table.as-cards").first
     name = table.evaluate("node => getComputedStyle(node, '::before').content")
-    assert name == '"the paper\'s model"'
+    assert name == '"top-1 [%]"'
 
 
 def test_figures_and_their_frame_have_one_ground_in_the_dark_and_stand_apart(browser):
