@@ -268,7 +268,7 @@ class Records(Overview):
         title = nodes.Text(f"{TITLES.get(dataset, dataset)}, {origin} data")
         section = self.section(nodes.make_id(f"runs-{origin}-{dataset}"), title)
         rows: list[made.Row] = [
-            (None, [link(made.run_id(name), code(what_differs(runs))), made.top1_in_words(runs)])
+            (None, [[link(made.run_id(name), code(what_differs(runs)))], made.top1_in_words(runs)])
             for name, runs in found.items()
         ]
         section += made.table(["run", "top-1"], rows, "run-index")
