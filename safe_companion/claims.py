@@ -109,7 +109,7 @@ def evidence(claim: pd.Series, table: pd.DataFrame) -> dict:
 
 
 def _not_run(claim: pd.Series) -> str:
-    """Why there is no run of a claim, nowhere: a sweep of the sample leaves it out, or to come."""
+    """Why a claim has no run: only real data have it, a sweep leaves it out, or it is to come."""
     study = claim["where"].lower().replace(" ", "")
     if claim.fields is None:
         return f"not run: needs {TITLES[claim.dataset]}"

@@ -243,8 +243,12 @@ def other_methods() -> str:
         otherwise="Whether another method does better than SAFE differs, or cannot be told",
     )
     return (
-        f"**{verdict}**, in as many steps: {'; '.join(parts)}. Methods that are hardly trained in "
-        "these steps are not counted."
+        f"**{verdict}**, in as many steps: {'; '.join(parts)}. Hardly trained ones do not count."
+        + (
+            " These intervals know nothing of the choice of the best."
+            if "(the best" in str(parts)
+            else ""
+        )
     )
 
 

@@ -248,7 +248,7 @@ def claims_and_differences(opened: Opened, ids: Iterable[str]) -> Markdown:
                 f"beside the paper's {wording.signed(paper)}, *{direction(paper, ours)}*"
                 for paper in papers
             ]
-            lines[-1] = f"{lines[-1][:-1]}. By the ledger's rule: {'; '.join(verdicts)}."
+            lines[-1] += f" By the ledger's rule: {'; '.join(verdicts)}."
     return Markdown("\n".join(lines))
 
 

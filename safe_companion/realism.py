@@ -176,8 +176,8 @@ def table(measured: dict[str, dict[str, Any]]) -> "pd.DataFrame":
 
     lines = {}
     for name, m in measured.items():
-        start, of, dataset = name.rpartition("sample of ")
-        shown = start + of + datasets.TITLES.get(dataset, dataset)
+        dataset = name.removeprefix("sample of ")
+        shown = name if dataset == name else datasets.in_words(dataset, "sample")
         lines[shown] = {about: m[key] for key, about in MEASURES.items()}
     return pd.DataFrame.from_dict(lines, orient="index")
 

@@ -24,8 +24,6 @@ FORMATS = {
     "± difference": "{:.1f}",
     "detectable": "{:.1f}",
 }
-
-
 QUIET = "var(--quiet, rgb(110,110,110))"  # the book's own grey, light on dark pages
 # What a table found stands first, where a narrow screen shows it.
 FIRST = ("verdict", "effect", "SAFE is", "difference", "± difference")
@@ -59,9 +57,9 @@ def show(
         usual = "{:,}" if is_integer_dtype(table[name]) else wording.significant
         known[name] = _typeset(given.get(name, usual))
     head = f"here ({origin})" if origin else "ours"
-    if table.index.nlevels == 1:
-        corner = html.escape(str(table.index.name or ""))
-        table = table.rename_axis(index=None, columns=corner or None)
+    if table.index.nlevels == 1 and table.index.name is not None:
+        table = table.rename_axis(index=None, columns=table.index.name)
+    table = table.rename_axis(index=_escaped, columns=_escaped)
     styler: Any = table.style.format(known, na_rep="–", escape="html")
     styler.format_index(escape="html", axis=0)
     styler.format_index(lambda name: head if name == "ours" else name, escape="html", axis=1)

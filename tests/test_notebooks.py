@@ -78,7 +78,8 @@ def test_names_and_cells_are_text():
     html = notebooks.show(table, paper=[evil]).data
     assert "<b>" not in html and "<script>" not in html and html.count("&lt;b&gt;&amp;") == 4
     assert "italic" in html
-    deep = pd.DataFrame({"a": [1]}, index=pd.MultiIndex.from_tuples([(evil, evil)]))
+    index = pd.MultiIndex.from_tuples([(evil, evil)], names=[evil, evil])
+    deep = pd.DataFrame({"a": [1]}, index=index)
     assert "<b>" not in notebooks.show(deep).data
 
 
@@ -111,6 +112,8 @@ def test_numbers_are_printed_as_a_reader_expects_them():
     assert [cells["b", name][0] for name in heads] == ["0.0", "12", "1,230"]
     assert BeautifulSoup(html, "html.parser").thead.th.text == "row"  # in the corner
     assert len(BeautifulSoup(html, "html.parser").thead.find_all("tr")) == 1
+    of_columns = notebooks.show(table.rename_axis(index=None, columns="what")).data
+    assert BeautifulSoup(of_columns, "html.parser").thead.th.text == "what"
 
 
 def test_what_would_not_be_seen_stands_once_in_a_line():

@@ -129,6 +129,7 @@ def test_the_answer_says_which_measures_of_the_samples_lie_among_the_real_ones()
 
 def test_the_table_names_samples_and_units_as_people_write_them():
     table = realism.table({"sample of hardvs": measured(rate=2.0), "N-MNIST": measured()})
+    assert list(realism.table({"folder": measured()}).index) == ["folder"]  # a user's own name
     assert list(table.index) == ["sample of HARDVS", "N-MNIST"]
     assert table[realism.MEASURES["rate"]].tolist() == [2, 1]
     assert table.columns[-1].endswith(", µs")

@@ -172,6 +172,7 @@ def set_refdoc(app: Sphinx, doctree: nodes.document) -> None:
             node.setdefault("refdoc", app.env.docname)
 
 
+CODE = (nodes.literal_block, nodes.doctest_block)
 MOST_LETTERS = 28  # of a word of code that is kept in one line: a longer one could not fit a phone
 
 
@@ -184,9 +185,6 @@ def tidy_code(app: Sphinx, doctree: nodes.document) -> None:
     for literal in doctree.findall(nodes.literal):
         if all(len(word) <= MOST_LETTERS for word in literal.astext().split()):
             literal["classes"].append("short")
-
-
-CODE = (nodes.literal_block, nodes.doctest_block)
 
 
 def resolve(
