@@ -232,7 +232,10 @@ def other_methods() -> str:
         effect.append(line["effect"])
         said = _in_words(line, line["effect"])
         own = f"SAFE with rewritten prompts and AFE: {table['top-1 [%]'].iloc[0]:.0f} %"
-        chosen = f" (the best of {len(compared)})" if len(compared) > 1 else ""
+        tried = len(compared)
+        chosen = (
+            f" (the best of {tried}, a choice that the interval leaves out)" if tried > 1 else ""
+        )
         parts.append(f"{TITLES[name]} ({own}), {best}{chosen} {said}")
     if not parts:
         return ""
@@ -242,14 +245,7 @@ def other_methods() -> str:
         worse="No other method that was run here does better than SAFE",
         otherwise="Whether another method does better than SAFE differs, or cannot be told",
     )
-    return (
-        f"**{verdict}**, in as many steps: {'; '.join(parts)}. Hardly trained ones do not count."
-        + (
-            " These intervals know nothing of the choice of the best."
-            if "(the best" in str(parts)
-            else ""
-        )
-    )
+    return f"**{verdict}**, in as many steps: {'; '.join(parts)}. Hardly trained ones do not count."
 
 
 def words() -> str:
