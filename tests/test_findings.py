@@ -148,7 +148,7 @@ def test_a_finding_says_whether_a_model_is_too_sure():
             "confidence": [80.0, 60.0, 70.0],
             "top-1 [%]": [70.0, 75.0, 70.0],
             "corrected": [10.0, 15.0, 1.0],
-            "low": [6.0, 11.0, 0.0],
+            "low": [6.0, 11.0, 0.4],
         },
         index=["sure", "shy", "fine"],
     )
