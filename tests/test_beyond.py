@@ -132,6 +132,11 @@ def test_unseen_classes_are_scored_over_the_draws():
     assert table["harmonic mean"].tolist() == pytest.approx([0, 200 / 3, 200 / 3])
     said = beyond.finding_of_unseen(unseen_found(), 24)
     assert table.half.tolist() == [0, 0, 0]
+    found = unseen_found()
+    labels = np.arange(24).repeat(2)
+    found["cosines, no fusion, draw 1"] = [run_of(labels, labels)]  # 100 % there, 50 % elsewhere
+    half = beyond.unseen_table(found, 24).half["cosines, no fusion"]
+    assert half == pytest.approx(2.776 * 10, abs=0.01)  # of five draws: t(4), sd 22.4 / sqrt(5)
     assert said.startswith("**Classes that were not trained: 2 of 3 heads are shown to recognise")
     assert "a guess among all names (4.2 %)**: a head that reads names; cosines, no fusion." in said
     assert "- the paper's head: 100.0 % of the seen classes, 0.0 ± 0.0 % of the unseen" in said

@@ -252,8 +252,9 @@ def test_a_real_study_is_about_real_data_that_make_real_gets(shown):
     page.opening("Found.")
     assert shown[0] == ("Found.", None)
     assert shown[1][0].startswith("**Real data** (data/biolab).")
-    notebooks.origin_note("x", {"a": []}, dataset="d", data_root="d", how="make real")
-    assert "Not run: a. `make real` trains it." in shown[2][0]
+    page.found["no text"] = []
+    page.opening("Found.")
+    assert "Not run: no text. `make real` trains it." in shown[3][0]
 
 
 def test_a_note_warns_of_rows_with_other_seeds_and_never_of_the_code(shown):
