@@ -170,7 +170,7 @@ def of_neighbours(right: Mapping[str, np.ndarray], table: pd.DataFrame, *, about
     best, second = sorted(percent, key=lambda name: -percent[name])[:2]
     gap = over_recordings(100 * (np.asarray(right[best], float) - np.asarray(right[second], float)))
     if gap.excludes_zero:
-        verdict = f"best with {best}, {gap.mean:.1f} ± {gap.half:.1f} points before {second}"
+        verdict = f"best with {best}, {gap.mean:.1f} ± {gap.half:.1f} points ahead of {second}"
     else:
         verdict = f"as well with {second} as with {best}, as far as can be told{_unclear(gap)}"
     listed = ", ".join(f"{value:.0f} % with {name}" for name, value in percent.items())

@@ -294,10 +294,10 @@ def test_features_are_compared_over_the_same_recordings():
     said = picture_findings.of_neighbours(right, table, **ABOUT)
     half = stats.t.ppf(0.975, 99) * np.std([100] * 20 + [0] * 80, ddof=1) / 10
     assert said == (
-        f"**Classes are separated best with both, 20.0 ± {half:.1f} points before RGB only**: the "
-        "nearest other test recording has the same class in 60 % with RGB only, 0 % with events "
-        "only, 80 % with both (labels shuffled: at most 4 %); the silhouette, another measure, is "
-        "highest with RGB only (sample of hardvs)."
+        f"**Classes are separated best with both, 20.0 ± {half:.1f} points ahead of RGB only**: "
+        "the nearest other test recording has the same class in 60 % with RGB only, 0 % with "
+        "events only, 80 % with both (labels shuffled: at most 4 %); the silhouette, another "
+        "measure, is highest with RGB only (sample of hardvs)."
     )
     right["both"] = np.array([1] * 61 + [0] * 39)
     said = picture_findings.of_neighbours(right, table, **ABOUT)
