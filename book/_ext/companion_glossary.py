@@ -15,8 +15,8 @@ from safe_companion import ROOT
 
 PAGE = "book/glossary"
 FILE = ROOT / f"{PAGE}.md"
-# Pages without running text of their own, or about names of the code.
-LEFT_OUT = {PAGE, "book/api", "book/bibliography", "book/records", "book/status"}
+# How pages begin that have no running text of their own, or are about names of the code.
+LEFT_OUT = (PAGE, "book/api", "book/bibliography", "book/records", "book/status")
 # What is no running text: terms inside stay as they are.
 APART = (
     nodes.title,
@@ -137,7 +137,7 @@ def is_running(leaf: nodes.Text) -> bool:
 
 # ------------------------------------------------------------------------------- while it builds
 def add_terms(app: Sphinx, doctree: nodes.document) -> None:
-    if PAGE in app.env.found_docs and app.env.docname not in LEFT_OUT:
+    if PAGE in app.env.found_docs and not app.env.docname.startswith(LEFT_OUT):
         app.env.note_dependency(str(FILE))
         explain(doctree, entries())
 
