@@ -19,7 +19,7 @@ train: .venv/installed
 	@$(BIN)/safe summary $(RUN)
 
 test: .venv/installed
-	$(BIN)/python -m pytest --nbval -n $(CORES) --dist loadfile
+	$(BIN)/python -m pytest --nbval -n $(CORES) --dist loadfile --no-loadscope-reorder
 
 lint: .venv/installed
 	$(BIN)/ruff check

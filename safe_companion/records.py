@@ -47,14 +47,14 @@ def all_runs() -> dict[str, list[dict]]:
 
 # ------------------------------------------------------------------------------- records
 @functools.cache
-def commit() -> str | None:
-    """The checked-out commit; None outside git.
+def commit(folder: Path = ROOT) -> str | None:
+    """The checked-out commit of the repository at `folder`; None outside git.
 
     It ends in "-dirty" if what decides a run differs from it: modules, weights, sentences.
     """
 
     def git(*words: str) -> subprocess.CompletedProcess:
-        return subprocess.run(["git", *words], cwd=ROOT, capture_output=True, text=True)
+        return subprocess.run(["git", *words], cwd=folder, capture_output=True, text=True)
 
     try:
         head = git("rev-parse", "HEAD").stdout.strip()

@@ -11,6 +11,13 @@ if "PYTEST_XDIST_WORKER" in os.environ:  # threads that wait for another's cores
     os.environ["OMP_NUM_THREADS"] = "1"
 
 ROOT = Path(__file__).resolve().parents[1]
+# Files that take longest. They are begun first, so that no process works alone at the end.
+LONGEST = [
+    *("tests/test_site.py", "notebooks/train.ipynb", "tests/test_play_page.py"),
+    *("notebooks/attention.ipynb", "tests/test_reproduce.py", "notebooks/text.ipynb"),
+    *("notebooks/fig6_embedding.ipynb", "tests/test_distributed.py"),
+    *("notebooks/released_checkpoint.ipynb", "tests/test_fit.py", "tests/test_records.py"),
+]
 MAKE_SAMPLES = """
 import safe_core
 from safe_companion import datasets, studies
@@ -24,6 +31,11 @@ def pytest_configure(config):
     compares_notebooks = config.getoption("nbval", False)  # unknown without the plug-in
     if compares_notebooks and not hasattr(config, "workerinput"):
         subprocess.run([sys.executable, "-c", MAKE_SAMPLES], cwd=ROOT, check=True)
+
+
+def pytest_collection_modifyitems(items):
+    order = {name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: order.get(item.nodeid.split("::")[0], len(order)))
 
 
 @pytest.fixture(scope="session")

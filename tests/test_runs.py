@@ -249,6 +249,29 @@ def test_a_finished_run_of_another_version_is_named(made, monkeypatch):
         runs.train(configure(**TINY), made[0], resume=True)
 
 
+def test_a_commit_is_marked_where_what_decides_a_run_differs_from_it(tmp_path):
+    def git(*words):
+        mine = ("-c", "user.name=me", "-c", "user.email=me@example.org")
+        done = subprocess.run(["git", *mine, *words], cwd=tmp_path, capture_output=True, text=True)
+        return done.stdout.strip()
+
+    def commit():  # of this moment: within a process it does not change
+        return records.commit.__wrapped__(tmp_path)
+
+    assert commit() is None
+    git("init")
+    for name in ("safe_core.py", "README.md"):
+        (tmp_path / name).write_text("1")
+    git("add", ".")
+    git("commit", "-m", "first")
+    head = git("rev-parse", "HEAD")
+    assert len(head) == 40 and commit() == head
+    (tmp_path / "README.md").write_text("2")
+    assert commit() == head
+    (tmp_path / "safe_core.py").write_text("2")
+    assert commit() == f"{head}-dirty"
+
+
 def test_more_epochs_go_on_and_say_which_rates_change(made, tmp_path, capsys, monkeypatch):
     folder, record = made
     mine = tmp_path / "mine"
