@@ -616,10 +616,10 @@ def fit(
     trained: Any = {"model": model, "optimizer": make_optimizer(model, config), "scaler": scaler}
     fields = dataclasses.asdict(config)
     about = {"sentences": sentences, "config": fields, "identity": fields} | about
-    history = restore(last, trained, about) if last.exists() else []
-    about["history"] = history
+    about["history"] = history = restore(last, trained, about) if last.exists() else []
     if rank == 0 and history and best_epoch(history) == len(history):
         save_checkpoint(best, model.state_dict(), about)  # if killed between the two
+    model.learned = torch.as_tensor(train.labels).unique().to(device)  # the classes it is shown
     if config.compile:
         model.compile()
     wrapped = nn.parallel.DistributedDataParallel(model) if size > 1 else model  # towers inside

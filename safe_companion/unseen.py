@@ -13,6 +13,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
+import torch
 from torch import Tensor
 
 DRAWS = 5  # of a study
@@ -35,14 +36,15 @@ def held_out(count: int, draw: int) -> list[int]:
     return sorted(order[: round(count / PARTS)].tolist())
 
 
-def only_trained(logits: Tensor, draw: int) -> Tensor:
-    """Logits [B, L] for a loss in training: -inf for the classes that the draw holds out.
+def only_trained(logits: Tensor, learned: Tensor) -> Tensor:
+    """Logits [B, L] for a loss in training: -inf but for the classes that have recordings there.
 
-    Otherwise every step teaches a model that reads names that those are never the answer.
+    learned: their labels int64 [l]. Otherwise every step teaches a model that reads names that the
+    other classes are never the answer.
     """
-    logits = logits.clone()
-    logits[:, held_out(logits.shape[1], draw)] = -float("inf")
-    return logits
+    absent = torch.ones(logits.shape[1], dtype=torch.bool, device=logits.device)
+    absent[learned] = False
+    return logits.masked_fill(absent, -float("inf"))
 
 
 def scores(table: pd.DataFrame, unseen: Sequence[int]) -> dict[str, float]:

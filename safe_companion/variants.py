@@ -131,6 +131,7 @@ class CosineModel(SAFE):
                     "model='safe' and classifier='tokens'."
                 )
         super().__init__(config, sentences)
+        self.learned = torch.arange(len(sentences))  # the training list's classes; `fit` says which
         self.fusion = head(self.cosines, self)
         del self.cosines
         unchanged: Any = nn.Identity()
@@ -142,8 +143,8 @@ class CosineModel(SAFE):
         return clip, tokenizer
 
     def loss(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """Cross entropy in nats over the classes that are trained on."""
-        return super().loss(unseen.only_trained(logits, self.config.held_out), labels)
+        """Cross entropy in nats over the classes of the training list."""
+        return super().loss(unseen.only_trained(logits, self.learned), labels)
 
 
 class BranchesModel(CosineModel):
