@@ -4,8 +4,9 @@ Semantic-aware frame-event fusion (Li et al., arXiv 2311.18592; Pattern Recognit
 frames and event images of one recording pass through one CLIP vision tower, the names of all
 classes through CLIP's text tower, and a small Transformer fuses the three into a class.
 
+    import safe_companion.models  # for the sample's small CLIP; this file alone builds CLIP
     config = safe_core.configure(dataset="hardvs")  # with data_root="/data/HARDVS": the real thing
-    result = safe_core.fit(config, train, val, test, sentences=..., class_names=..., out_dir=...)
+    result = safe_core.fit(config, train, val, test, sentences=..., about=..., out_dir=...)
     model, about = safe_core.load_model("RUN/best.safetensors")
 
 Data come as `torch.utils.data.Dataset`s of dicts {"rgb": uint8 [F, 3, S, S], "event": uint8 [F, 3,
@@ -455,10 +456,8 @@ def build(config: Config, sentences: list[list[str]]) -> Any:
 # ------------------------------------------------------------------------------- processes, files
 def here() -> tuple[torch.device, int, int]:
     """(device, rank, number of processes) of this process."""
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    if dist.is_initialized():
-        return device, dist.get_rank(), dist.get_world_size()
-    return device, 0, 1
+    rank, size = (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu"), rank, size
 
 
 def autocast(config: Config, device: torch.device) -> torch.autocast:
@@ -506,7 +505,7 @@ def load_model(path: str | Path) -> tuple[Any, dict]:
         size = (len(about["sentences"]), config.readout_tokens, config.width)
         names = sum(isinstance(name, str) for name in about["class_names"])
         stored = (names, *tensors.get("fusion.readout", torch.empty(size[1:])).shape)
-        if size != stored or config.layers > len(tensors):
+        if size != stored or config.layers > len(tensors):  # before much memory is asked for
             raise ValueError("its weights are of another size than its configuration")
         model = build(config, about["sentences"])
         model.load_state_dict(tensors)
@@ -518,7 +517,7 @@ def load_model(path: str | Path) -> tuple[Any, dict]:
 
 # ------------------------------------------------------------------------------- training
 def load(dataset: Any, config: Config, **options: Any) -> Iterator[dict]:
-    """Batches of clips on the device, where a data set that can `finish` them does."""
+    """Batches of clips on the device. A data set may have `workers`, `collate`, `finish(batch)`."""
     device, _, _ = here()
     data = getattr(dataset, "dataset", dataset)  # behind a Subset
     options |= {"num_workers": getattr(data, "workers", None) or config.workers or 0}
@@ -596,8 +595,9 @@ def fit(
 
     The data sets also have `set_epoch` and `labels` int64 [n]. Writes last.pt (the whole state,
     every epoch) and best.safetensors; with resume=True an interrupted run goes on exactly as it
-    would have; without, FileExistsError. on_step(step, steps, steps of an epoch, loss). about: what
-    checkpoints say, JSON: "class_names", "identity" (what a resumed run must share; else all).
+    would have; without, FileExistsError. on_step(step, steps, steps of an epoch, loss), whose
+    `watch` (iterator -> iterator), if any, sees the loader. about: what checkpoints say, JSON:
+    "class_names" and, if not all, what a resumed run must share, "identity".
     Returns history, best_epoch, test, log_probs [n, L], trained_parameters.
     """
     device, rank, size = here()
@@ -670,7 +670,7 @@ def train_epoch(
     clipped = [p for g in optimizer.param_groups if g["clipped"] for p in g["params"]]
     total = torch.zeros((), dtype=torch.float64, device=device)
     loader = load(sampler.dataset, config, batch_size=clips, sampler=sampler, drop_last=True)
-    batches = getattr(on_step, "watch", iter)(loader)  # which may note the waiting
+    batches = getattr(on_step, "watch", iter)(loader)  # notes the waiting
     for i, batch in enumerate(itertools.islice(batches, own * config.accumulate)):
         with autocast(config, device):
             logits = model(batch.get("rgb"), batch.get("event"))

@@ -13,6 +13,8 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+import common
+
 import safe_core
 from safe_companion import clips, datasets, readers, recordings
 
@@ -47,7 +49,7 @@ def timed(function: Callable, name: str, spent: dict[str, float]) -> Callable:
 def main() -> None:
     dataset, root = sys.argv[1:3]
     frames, image_size = (int(value) for value in (sys.argv[3:5] or (4, 96)))
-    fields = {"data_root": root, "frames": frames, "image_size": image_size}
+    fields: dict[str, Any] = {"data_root": root, "frames": frames, "image_size": image_size}
     train = datasets.open_dataset(safe_core.configure(dataset=dataset, **fields)).train
     spent: dict[str, float] = {}
     for home, name, part in PARTS:
@@ -62,6 +64,7 @@ def main() -> None:
             clip(index)
             for part, seconds in spent.items():
                 least[part, index] = min(least.get((part, index), seconds), seconds)
+    print(f"{common.facts()}\n")
     print(f"{count} clips of {frames} frames, {image_size} pixels, {dataset}\n")
     print("| part | ms per clip |\n|---|---:|")
     for part in dict.fromkeys(part for part, _ in least):

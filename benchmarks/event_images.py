@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import common
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -61,6 +62,7 @@ def main() -> None:
     for name in events.BACKGROUND:
         cases[f'event_image "{name}"'] = functools.partial(events.event_image, stream, SIZE, name)
     rates = {name: count / best_time(function) / 1e6 for name, function in cases.items()}
+    print(f"{common.facts()}\n")
     print(f"{count:,} events on {WIDTH}x{HEIGHT}, one core, best of {REPEATS}\n")
     print("| | million events/s | relative to np.bincount |\n|---|---:|---:|")
     for name, rate in rates.items():

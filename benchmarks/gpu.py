@@ -10,6 +10,7 @@ import argparse
 import itertools
 import sys
 import time
+from collections.abc import Iterator
 from typing import Any
 
 import common
@@ -65,6 +66,15 @@ def step_time(model: Any, batches: Any) -> tuple[float, float, float]:
     return seconds / STEPS, waited / seconds, first
 
 
+def of_recordings(root: str, config: safe_core.Config, part: int) -> Iterator[dict]:
+    """Batches of `part` clips of HARDVS at `root`, epoch after epoch."""
+    data = safe_core.configure("paper", data_root=root, on_bad_recording="skip")
+    train = datasets.open_dataset(data).train
+    options: Any = {"batch_size": part, "shuffle": True, "drop_last": True}
+    for _ in itertools.count():
+        yield from safe_core.load(train, config, **options)
+
+
 def measure(name: str, root: str | None, fields: dict[str, Any]) -> str:
     """A row of the table."""
     fields = dict(fields)
@@ -79,14 +89,7 @@ def measure(name: str, root: str | None, fields: dict[str, Any]) -> str:
         labels = torch.arange(part).cuda()
         batches: Any = itertools.repeat({"rgb": images, "event": images, "label": labels})
     else:
-        data = safe_core.configure("paper", data_root=root, on_bad_recording="skip")
-        train = datasets.open_dataset(data).train
-        options: Any = {"batch_size": part, "shuffle": True, "drop_last": True}
-        epochs = (
-            safe_core.load(train, config, torch.device("cuda"), **options)
-            for _ in itertools.count()
-        )
-        batches = itertools.chain.from_iterable(epochs)
+        batches = of_recordings(root, config, part)
     torch.cuda.reset_peak_memory_stats()
     seconds, waiting, first = step_time(model, batches)
     peak = torch.cuda.max_memory_allocated() / 2**30

@@ -9,6 +9,7 @@ its sentences into groups on a CPU, and takes them at once on a GPU.
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import common
 import torch
@@ -29,7 +30,7 @@ class Count(TorchDispatchMode):
         super().__init__()
         self.launched = 0
 
-    def __torch_dispatch__(self, func, types, args=(), kwargs=None):  # noqa: ANN001, ANN204
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         name = func._schema.name.split("::")[1]
         is_aten = func.namespace == "aten"
         self.launched += is_aten and not (func.is_view or name in NO_KERNEL)

@@ -10,6 +10,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
@@ -30,7 +31,9 @@ SIZE = (346, 260)
 EVENTS = (1_000_000, 1_500_000, 2_000_000, 3_000_000)
 FRAMES = 60
 DURATION = 4_000_000  # us
-FORMS = [  # (name, folder, fields, whether the device resizes)
+FORMS: list[
+    tuple[str, str, dict[str, Any], bool]
+] = [  # (name, folder, fields, whether the device resizes)
     ("PNG folders", "images", {}, False),
     ("npz, stored: events alone", "stored", {"modality": "event"}, False),
     ("npz, compressed: events alone", "npz", {"modality": "event"}, False),
@@ -68,7 +71,7 @@ def moving_scene(count: int, rng: np.random.Generator) -> tuple[np.ndarray, list
 def write(root: Path, name: str, events: np.ndarray, frames: list[np.ndarray]) -> None:
     """One recording in every form."""
     frame_t = np.arange(FRAMES) * (DURATION // FRAMES)
-    columns = {key: np.ascontiguousarray(events[key]) for key in "xytp"}
+    columns: dict[str, Any] = {key: np.ascontiguousarray(events[key]) for key in "xytp"}
     for form in ("images", "both"):
         for kind in ("aps", "dvs"):
             (root / form / name / f"{name}_{kind}").mkdir(parents=True)

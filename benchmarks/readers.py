@@ -11,9 +11,11 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+import common
 import h5py
 import hdf5plugin
 import numpy as np
@@ -43,7 +45,9 @@ def _npz(path: Path, x: np.ndarray, y: np.ndarray, t: np.ndarray, p: np.ndarray)
 
 
 def _npy(path: Path, x: np.ndarray, y: np.ndarray, t: np.ndarray, p: np.ndarray) -> None:
-    np.save(path, np.rec.fromarrays([x, y, t, p], names="x,y,t,p"))
+    columns: Any = [x, y, t, p]
+    rows: Any = np.rec.fromarrays
+    np.save(path, rows(columns, names="x,y,t,p"))
 
 
 def _aedat2(path: Path, x: np.ndarray, y: np.ndarray, t: np.ndarray, p: np.ndarray) -> None:
@@ -117,6 +121,7 @@ def best_time(function: Callable[[], object]) -> float:
 
 def main() -> None:
     count = int(sys.argv[1]) if len(sys.argv) > 1 else 10_000_000
+    print(f"{common.facts()}\n")
     print(f"{count:,} events, one core, best of {REPEATS}, million events/s\n")
     print("| form | read | read and checked |\n|---|---:|---:|")
     with tempfile.TemporaryDirectory() as folder:

@@ -28,7 +28,7 @@ import pandas as pd
 from scipy import stats
 
 from safe_companion import datasets, wording
-from safe_companion.records import of_gpu
+from safe_companion.records import hardly_trained, of_gpu
 
 LIGHT_EDGES = [0, 1e-3, 1e-2, 1e-1, 2]  # illumination; 1 is a bright room
 LIGHT_NAMES = ["< 0.001", "0.001 to 0.01", "0.01 to 0.1", "> 0.1"]
@@ -104,7 +104,7 @@ def difference(
     """`runs` minus `against`, paired: runs of the same seed on the same test recordings.
 
     table: {row: runs} of one protocol, which holds both; the deviation between seeds is then that
-    of all its rows, whose degrees of freedom add up (default: of these two rows). ValueError for
+    of its `witnesses`, whose degrees of freedom add up (default: of these two rows). ValueError for
     other recordings. One seed alone, or one recording, has no interval: nan. Without pairs the mean
     is nan, too.
     """
@@ -114,12 +114,29 @@ def difference(
         return Difference(np.nan, np.nan, np.nan, 0)
     if not found.any():
         return Difference(0.0, 0.0, np.inf, seeds)
-    deviation = of_seeds(table.values() if table is not None else [runs, against])
+    rows = [runs, against] if table is None else witnesses(table, runs, against)
+    deviation = of_seeds(rows)
     if recordings == 1 or deviation.freedom == 0:
         return Difference(float(found.mean()), np.nan, np.nan, seeds)
     # The variance of a bootstrap over recordings, which for a mean is known without drawing.
     by_recording = found.mean(axis=0).var() / recordings
     return joined(float(found.mean()), by_recording, deviation, seeds, recordings)
+
+
+def witnesses(
+    table: Mapping[str, list[dict]], runs: list[dict], against: list[dict]
+) -> list[list[dict]]:
+    """The rows of a table that say how far seeds vary a difference of these two.
+
+    All but those that are hardly trained, unless they are one of the two: where one seed finds the
+    way and another does not, that says nothing of rows whose seeds all do.
+    """
+    compared = {run["path"] for run in [*runs, *against]}
+    return [
+        row
+        for row in table.values()
+        if not any(map(hardly_trained, row)) or any(run["path"] in compared for run in row)
+    ]
 
 
 def gains(runs: list[dict], against: list[dict]) -> np.ndarray:

@@ -71,7 +71,7 @@ def of_rows(
 ) -> str:
     """What the rows of a study do beside its first one, of `effects.effect_table`.
 
-    untrained: rows that `claims.hardly_trained` names, which are compared with nothing.
+    untrained: rows that `records.hardly_trained` names, which are compared with nothing.
     """
     rows = table[table.difference.notna() & ~table.index.isin(untrained)]
     if table.difference.isna().all():

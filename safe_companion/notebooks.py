@@ -14,11 +14,12 @@ from tqdm import tqdm
 
 import safe_core
 from safe_companion import datasets, findings, how_far, plots, real_studies, wording
-from safe_companion.claims import direction, hardly_trained
+from safe_companion.claims import direction
 from safe_companion.datasets import TITLES
 from safe_companion.effects import breakdown, difference, effect_table, how_paired, with_light
 from safe_companion.paper import claims
 from safe_companion.prompts import prompt_sentences
+from safe_companion.records import hardly_trained
 from safe_companion.studies import LEFT_OUT, Found, Rows, studies, study, swept
 from safe_companion.study_plots import show_breakdown
 from safe_companion.tables import show

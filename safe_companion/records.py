@@ -26,7 +26,7 @@ import timm
 import torch
 
 import safe_core
-from safe_companion import ROOT, behaviour, datasets, predictions, prompts
+from safe_companion import ROOT, behaviour, datasets, predictions, prompts, variants
 from safe_companion.peers import PEERS
 from safe_companion.places import CHECKPOINT, RECORD, Place
 from safe_core import FIELDS, Config
@@ -270,6 +270,19 @@ def check_origin(record: dict, place: Path) -> None:
             f"{place}: the record is of {found} data, the place for {expected} data; for the "
             "sample, leave data_root unset"
         )
+
+
+BEGUN = 0.5  # share of a guess's loss below which a training counts as begun
+
+
+def hardly_trained(run: dict) -> bool:
+    """Whether the last epoch's training loss is still more than BEGUN of a guess's."""
+    if run.get("log_probs") is None:
+        return False
+    guess = np.log(run["log_probs"].shape[1])
+    if run["config"].get("model") == "safe-branches":  # its loss is also that of both branches
+        guess *= 1 + 2 * variants.AUXILIARY
+    return bool(run["history"][-1]["train_loss"] > BEGUN * guess)
 
 
 def of_gpu(run: dict) -> bool:

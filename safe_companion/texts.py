@@ -82,6 +82,15 @@ def read_features(file: str | None, names: list[str]) -> Tensor:
     return features[[rows[name] for name in names]]
 
 
+def no_context(config: Config, *_: Any) -> nn.Module:
+    """ValueError: a learned context stands before the words of a sentence, so it needs words."""
+    raise ValueError(
+        f"prompt_context={config.prompt_context} needs text_source='clip': found "
+        f"{config.text_source!r}, which has no sentences. Set one of them back."
+    )
+
+
 safe_core.TEXTS["clip", True] = ContextTower
 for source in ("random", "learned", "file"):
     safe_core.TEXTS[source, False] = GivenVectors
+    safe_core.TEXTS[source, True] = no_context

@@ -8,10 +8,13 @@ from pathlib import Path
 import pytest
 import torch
 
+import safe_core
+
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.append(str(ROOT / "benchmarks"))
 
 import common  # noqa: E402
+import gpu  # noqa: E402
 import kernels  # noqa: E402
 import memory  # noqa: E402
 import report  # noqa: E402
@@ -55,6 +58,14 @@ def test_a_part_of_the_results_is_replaced_and_the_rest_stays():
     assert "old" not in twice
     assert twice.index("first") < twice.index("new") < twice.index("by hand")
     assert report.replaced(twice, {}) == twice
+
+
+def test_the_loaders_share_is_of_clips_of_the_papers_size(tiny_sample):
+    root = str(tiny_sample("hardvs"))
+    config = safe_core.configure("paper", data_root=root)
+    batches = gpu.of_recordings(root, config, 40)
+    shapes = [next(batches)["rgb"].shape for _ in range(2)]  # 48 recordings: two epochs
+    assert shapes == [(40, config.frames, 3, config.image_size, config.image_size)] * 2
 
 
 def test_every_benchmark_names_its_command():

@@ -8,7 +8,7 @@ import pytest
 from conftest import ROOT
 from made_runs import made_run, of_accuracies
 
-from safe_companion import claims, effects, paper, released, studies
+from safe_companion import claims, effects, paper, records, released, studies
 from safe_core import configure
 
 # ---------------------------------------------------------------- the tables of the paper
@@ -420,8 +420,8 @@ def test_a_row_that_has_hardly_begun_to_learn_says_nothing_of_its_method(loss, v
 def test_a_loss_of_several_parts_is_beside_the_same_parts_of_a_guess():
     history = [{"train_loss": 0.9 * np.log(4)}]
     run = of_accuracies(80)[0] | {"history": history, "log_probs": np.zeros((100, 4))}
-    assert claims.hardly_trained(run)
+    assert records.hardly_trained(run)
     run["config"] = run["config"] | {"model": "safe-branches"}  # a half of either branch's, too
-    assert not claims.hardly_trained(run)
+    assert not records.hardly_trained(run)
     history[0]["train_loss"] = 1.1 * np.log(4)
-    assert claims.hardly_trained(run)
+    assert records.hardly_trained(run)

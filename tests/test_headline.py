@@ -85,7 +85,7 @@ def test_the_words_are_told_apart_only_where_they_can_be(monkeypatch):
 @pytest.mark.parametrize(
     ("shares", "verdict"),
     [
-        ((60, 95), "A plain video network does better than SAFE"),
+        ((60, 95), "Another method does better than SAFE"),
         ((60, 20), "No other method that was run here does better than SAFE"),
         ((60, 71), "Whether another method does better than SAFE differs"),
     ],
@@ -105,7 +105,7 @@ def test_methods_that_are_hardly_trained_are_not_counted(monkeypatch):
     found["C3D"] = [run | begun for run in found["C3D"]]
     monkeypatch.setattr(headline, "_study", lambda name, dataset: found)
     said = headline.other_methods()
-    assert said.startswith("**A plain video network does better") and "70 %), TSM better" in said
+    assert said.startswith("**Another method does better") and "70 %), TSM better" in said
     assert "choice" not in said and said.endswith("Hardly trained ones do not count.")
 
 
@@ -141,7 +141,7 @@ def test_the_picture_shows_what_the_records_say_today():
     svg = headline.PICTURE.read_text(encoding="utf-8")
     table = headline.beside_rivals()
     words, letters = said_in(svg)
-    assert words == headline.picture_in_words(table), "python -m safe_companion.headline README.md"
+    assert words == headline_plots.in_words(table), "python -m safe_companion.headline README.md"
     numbers = [text for text in letters if "±" in text]
     drawn = [headline_plots.number(top1, half) for top1, half in table[["top1", "half"]].values]
     assert numbers == drawn
@@ -206,6 +206,6 @@ def test_the_picture_stands_below_the_sentences_that_it_shows(monkeypatch):
     monkeypatch.setattr(headline, "sentences", lambda: (["shown"], ["rest"]))
     monkeypatch.setattr(headline, "beside_rivals", lambda: MADE)
     lines = headline.written_into(f"{headline.BEGIN}\n{headline.END}").splitlines()
-    words = f"![{headline.picture_in_words(MADE)}](book/_static/found.svg)"
-    below = ["", words, "", headline.caption(MADE), ""]
+    words = f"![{headline_plots.in_words(MADE)}](book/_static/found.svg)"
+    below = ["", words, "", headline_plots.caption(MADE), ""]
     assert lines == [headline.BEGIN, "- shown", *below, "- rest", headline.END]

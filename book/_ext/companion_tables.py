@@ -22,6 +22,7 @@ from safe_companion import (
     claims,
     flags,
     headline,
+    headline_plots,
     paper,
     places,
     records,
@@ -365,9 +366,9 @@ class FoundHere(Overview):
         table = headline.beside_rivals()
         if len(table):
             place = f"/{headline.PICTURE.relative_to(ROOT).as_posix()}"
-            says = headline.picture_in_words(table)
+            says = headline_plots.in_words(table)
             picture = ["", f"```{{image}} {place}", f":alt: {says}", ":width: 480px", "```"]
-            picture += ["", "{.found-caption}", headline.caption(table), ""]
+            picture += ["", "{.found-caption}", headline_plots.caption(table), ""]
         # a number stays in one line with what belongs to it
         lines = [
             line.replace(" %", "\N{NO-BREAK SPACE}%").replace(" ± ", PLUS_MINUS)
