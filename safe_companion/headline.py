@@ -260,8 +260,10 @@ def words() -> str:
     if not parts:
         return ""
     unseen, pairs = max(gain.smallest for gain in gains), min(gain.pairs for gain in gains)
-    none = all(gain.effect.startswith("cannot tell") for gain in gains)
-    verdict = "nothing that can be told from zero" if none else "accuracy"
+    told = sum(gain.effect in ("better", "worse") for gain in gains)
+    verdict = f"accuracy in {told} of {len(gains)} comparisons"
+    if not told:
+        verdict = "nothing that can be told from zero"
     return (
         "**The class names are a set**: nothing in the model tells it which name belongs to which "
         "output, so names in another order give the same answers (proved, and tested). Training "
@@ -281,8 +283,8 @@ def components() -> str:
     counts = Counter(table.verdict)
     parts = []
     for verdict, count in counts.most_common():
-        names = ", ".join(table.index[table.verdict == verdict])
-        parts.append(f"{count} {SAID.get(verdict, verdict)} ({names})")
+        names = ", ".join(table.index[table.verdict == verdict]) if count == 1 else ""
+        parts.append(f"{count} {SAID.get(verdict, verdict)}" + (f" ({names})" if names else ""))
     return (
         f"**Of the {sum(counts.values())} components of Table 4**, taken away one by one on the "
         f"sample of PokerEvent, the effects are: {'; '.join(parts)}. Effects from "
