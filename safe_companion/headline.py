@@ -261,9 +261,8 @@ def words() -> str:
         return ""
     unseen, pairs = max(gain.smallest for gain in gains), min(gain.pairs for gain in gains)
     told = sum(gain.effect in ("better", "worse") for gain in gains)
-    verdict = f"accuracy in {told} of {len(gains)} comparisons"
-    if not told:
-        verdict = "nothing that can be told from zero"
+    changed = f"accuracy in {told} of {len(gains)} comparisons"
+    verdict = changed if told else "nothing that can be told from zero"
     return (
         "**The class names are a set**: nothing in the model tells it which name belongs to which "
         "output, so names in another order give the same answers (proved, and tested). Training "

@@ -241,7 +241,8 @@ def advice(yours: dict[str, Any]) -> dict[str, str]:
     if yours["quiet"] is not None:
         bounds.append(f"{yours['quiet']:.2g} (by the quietest pixels)")
     found["noise_hz"] = (
-        f"at most {' and '.join(bounds)} events a second and pixel (now {low:g} to {high:g})"
+        f"near {' and '.join(bounds)}, neither a bound, events a second and pixel "
+        f"(now {low:g} to {high:g})"
     )
     soonest = yours["soonest"]
     if soonest is not None and soonest <= DOUBLED_US:

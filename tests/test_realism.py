@@ -142,7 +142,7 @@ def test_advice_names_fields_of_the_world():
     named = {name for key in found for name in key.split(", ")}
     assert named <= {field.name for field in dataclasses.fields(World)}
     assert (
-        "at most 0.3 (by the lone events) and 0.04 (by the quietest" in found["noise_hz"]
+        "near 0.3 (by the lone events) and 0.04 (by the quietest" in found["noise_hz"]
         and "at most 950" in found["refractory_us"]
     )
     assert found["width, height"].startswith("128, 128")
