@@ -10,7 +10,7 @@ SWEEP ?= --cores $(CORES)
 BIN := .venv/bin
 STUDIES := $(shell tail -n +2 book/studies.csv | cut -d, -f1)
 
-.PHONY: train test lint golden mutants damage kills benchmarks book play reproduce notebooks lock clean real $(STUDIES)
+.PHONY: train test lint golden mutants damage kills benchmarks book play reproduce notebooks lock clean real real_nmnist real_biolab $(STUDIES)
 .DELETE_ON_ERROR:
 
 train: .venv/installed
@@ -71,14 +71,21 @@ $(STUDIES): .venv/installed
 # Real recordings that anyone can fetch: from the clones in SAFE_SOURCES, else cloned; their studies, statistics and pages.
 LIGHTS := 1 0.01 0.001 0.0001
 MEASURED := "N-MNIST=data/nmnist-stimulus-1" "BioLab=data/biolab-events"
-real: .venv/installed
+real: real_nmnist real_biolab
+	$(BIN)/safe realism $(MEASURED) --save results/real_events.json
+	$(BIN)/safe execute real_events
+
+real_nmnist: .venv/installed
 	$(foreach light,$(LIGHTS),$(BIN)/safe fetch nmnist-pairs data/nmnist-stimulus-$(light) --light $(light) &&) true
+	$(BIN)/snakemake real_nmnist $(SWEEP)
+	$(BIN)/safe execute real_nmnist
+
+real_biolab: .venv/installed
 	$(BIN)/safe fetch biolab data/biolab
 	$(BIN)/safe fetch biolab-events data/biolab-events
-	$(BIN)/snakemake real_nmnist real_biolab real_representations $(SWEEP)
+	$(BIN)/snakemake real_biolab real_representations $(SWEEP)
 	$(BIN)/safe baselines data/biolab results/baselines/biolab.csv
-	$(BIN)/safe realism $(MEASURED) --save results/real_events.json
-	$(BIN)/safe execute real
+	$(BIN)/safe execute real_biolab
 
 # Times of this machine; measured once training is over, so that nothing runs beside.
 results/cost.json: | .venv/installed

@@ -8,7 +8,7 @@ import pytest
 import recipes
 import torch
 from test_prediction import make_checkpoint
-from tiny import SMALL
+from tiny import SMALL, run_fit, small
 
 import safe_core
 from safe_companion import __main__ as tool
@@ -287,6 +287,24 @@ def test_training_clips_lose_one_of_both_modalities_and_are_the_same_otherwise(h
     halves = [len(lost(clip)) for epoch in range(30) for clip in training(hands, 0.5, epoch=epoch)]
     assert np.mean(halves) == pytest.approx(0.5, abs=0.15)
     assert [lost(c) for c in training(hands, 0.5)] == [lost(c) for c in training(hands, 0.5)]
+
+
+def test_a_run_whose_cameras_drop_out_resumes_bit_for_bit(hands, tmp_path):
+    config = small(epochs=2, batch_size=2)
+
+    def run(folder, share=0.5, **options):
+        train = splits_of(hands, modality_dropout=share, image_size=64).train
+        return run_fit(tmp_path / folder, config, train, **options)["log_probs"]
+
+    def interrupt(step, *_):
+        if step == 3:
+            raise KeyboardInterrupt
+
+    whole = run("whole")
+    with pytest.raises(KeyboardInterrupt):
+        run("parts", on_step=interrupt)
+    assert torch.equal(run("parts", resume=True), whole)
+    assert not torch.equal(run("none", share=0.0), whole)
 
 
 def test_validation_and_test_clips_lose_nothing(hands):
