@@ -210,6 +210,18 @@ def desk(browser):
     return SimpleNamespace(window=window, address=address)
 
 
+FIRST_SAID = "document.querySelector('.bd-article .cell_output p')?.getBoundingClientRect().bottom"
+# What `train` shows is of its own run, further below.
+OF_RESULTS = [page for page in PAGES if "notebooks/" in page and page != "notebooks/train"]
+
+
+@pytest.mark.parametrize("name", OF_RESULTS)
+def test_what_a_page_found_stands_in_its_first_screen(phone, desk, name):
+    for reader, screen in ((phone, PHONE), (desk, DESK)):
+        reader.window.goto(f"{reader.address}{name}.html", wait_until="load")
+        assert reader.window.evaluate(FIRST_SAID) <= screen["height"]
+
+
 CUT = """() => {
   const cut = node => node.offsetParent && node.scrollWidth > node.clientWidth + 1;
   return [...document.querySelectorAll('.bd-article pre')].filter(cut).map(node =>

@@ -68,7 +68,7 @@ def origins_of(notebook: dict, shown: Iterable[str]) -> list[str]:
 
 # ------------------------------------------------------------------------------- the box
 def provenance(stem: str) -> nodes.container:
-    """The box under a notebook's title: its data, parameters, runs, time, and how to remake it."""
+    """The box under a notebook's finding: data, parameters, runs, time, and how to remake it."""
     notebook = load_notebook(stem)
     about = notebook["metadata"].get("safe", {})
     source = parameters(notebook)
@@ -142,7 +142,7 @@ def not_executed() -> nodes.admonition:
 
 # ------------------------------------------------------------------------------- while it builds
 def add_provenance(app: Sphinx, doctree: nodes.document) -> None:
-    """Puts the box below a notebook's first heading, in place of the cell of its parameters.
+    """Puts the box below what a notebook found, takes the cell of its parameters off the page.
 
     Figures without words get some.
     """
@@ -154,7 +154,8 @@ def add_provenance(app: Sphinx, doctree: nodes.document) -> None:
         LOGGER.warning("a notebook must begin with a heading", location=docname)
         return
     box = provenance(docname.removeprefix("notebooks/"))
-    title.parent.insert(title.parent.index(title) + 1, box)
+    above = finding(title) or title
+    title.parent.insert(title.parent.index(above) + 1, box)
     leave_out_parameters(doctree)
     for image in doctree.findall(nodes.image):
         if not image.get("alt") or image["alt"].endswith((".png", ".svg")):
@@ -163,6 +164,17 @@ def add_provenance(app: Sphinx, doctree: nodes.document) -> None:
                 section = section.parent
             heading = section.next_node(nodes.title).astext()
             image["alt"] = f"Figure under the heading “{heading}”"
+
+
+def finding(title: nodes.title) -> nodes.Node | None:
+    """The first cell below a title that shows something, if no text stands before it."""
+    section = title.parent
+    for node in section[section.index(title) + 1 :]:
+        if not isinstance(node, nodes.container):
+            return None
+        if any("cell_output" in part.get("classes", []) for part in node.children):
+            return node
+    return None
 
 
 def leave_out_parameters(doctree: nodes.document) -> None:
