@@ -131,11 +131,11 @@ def witnesses(
     All but those that are hardly trained, unless they are one of the two: where one seed finds the
     way and another does not, that says nothing of rows whose seeds all do.
     """
-    compared = {run["path"] for run in [*runs, *against]}
+    compared = {run.get("path") for run in [*runs, *against]}
     return [
         row
         for row in table.values()
-        if not any(map(hardly_trained, row)) or any(run["path"] in compared for run in row)
+        if not any(map(hardly_trained, row)) or any(run.get("path") in compared for run in row)
     ]
 
 

@@ -397,3 +397,15 @@ def test_rows_that_are_not_trained_can_be_kept_out_of_the_spread():
     half = effects.effect_table(found, baseline="same", pooled=trained)["± difference"]["a"]
     assert half == effects.difference(a, same, table=trained).half
     assert half > effects.effect_table(found, baseline="same")["± difference"]["a"]
+
+
+def test_rows_that_are_hardly_trained_widen_only_their_own_differences():
+    guess = {"history": [{"train_loss": 3.0}], "log_probs": np.zeros((100, 24))}
+    steady = {"same": of_accuracies(50, 50, 50), "a": of_accuracies(60, 62, 61)}
+    wild = [run | guess | {"path": f"wild/{run['path']}"} for run in of_accuracies(10, 60, 30)]
+    found = steady | {"wild": wild}
+    alone = effects.effect_table(steady, baseline="same")
+    table = effects.effect_table(found, baseline="same")
+    assert table["± difference"]["a"] == alone["± difference"]["a"]
+    pooled = effects.difference(wild, found["same"], table=found)
+    assert pooled.half > 2 * table["± difference"]["a"]

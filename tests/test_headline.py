@@ -71,14 +71,14 @@ def test_the_words_are_told_apart_only_where_they_can_be(monkeypatch):
     ]
     monkeypatch.setattr(headline, "_study", lambda name, dataset: found)
     said = headline.words()
-    assert "changes accuracy: " in said
+    assert "changes nothing that can be told from zero: " in said
     assert re.search(r"random vectors \+1\.0 ± .* \(HARDVS\)", said)
     found["no text, all"] = found["random vectors, all"]
     said = headline.words()
     assert "changes nothing that can be told from zero: " in said and "Effects from " in said
     found["no text, all"] = runs(20)
     said = headline.words()
-    assert re.search(r"changes accuracy: no text −50\.0 ± .* \(worse\) \(HARDVS\) and", said)
+    assert re.search(r"in 2 of 4 comparisons: no text −50\.0 ± .* \(worse\) \(HARDVS\) and", said)
     assert "at least 3 paired runs each" in said
 
 
