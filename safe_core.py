@@ -619,7 +619,7 @@ def fit(
     about["history"] = history = restore(last, trained, about) if last.exists() else []
     if rank == 0 and history and best_epoch(history) == len(history):
         save_checkpoint(best, model.state_dict(), about)  # if killed between the two
-    model.learned = torch.as_tensor(train.labels).unique().to(device)  # the classes it is shown
+    model.learned = torch.as_tensor(train.labels).unique().to(device)  # for heads that read names
     if config.compile:
         model.compile()
     wrapped = nn.parallel.DistributedDataParallel(model) if size > 1 else model  # towers inside

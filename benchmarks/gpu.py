@@ -70,6 +70,8 @@ def of_recordings(root: str, config: safe_core.Config, part: int) -> Iterator[di
     """Batches of `part` clips of HARDVS at `root`, epoch after epoch."""
     data = safe_core.configure("paper", data_root=root, on_bad_recording="skip")
     train = datasets.open_dataset(data).train
+    if len(train) < part:
+        raise SystemExit(f"{root}: found {len(train)} training clips; expected a batch of {part}")
     options: Any = {"batch_size": part, "shuffle": True, "drop_last": True}
     for _ in itertools.count():
         yield from safe_core.load(train, config, **options)

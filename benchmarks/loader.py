@@ -31,9 +31,8 @@ SIZE = (346, 260)
 EVENTS = (1_000_000, 1_500_000, 2_000_000, 3_000_000)
 FRAMES = 60
 DURATION = 4_000_000  # us
-FORMS: list[
-    tuple[str, str, dict[str, Any], bool]
-] = [  # (name, folder, fields, whether the device resizes)
+Form = tuple[str, str, dict[str, Any], bool]  # name, folder, fields, whether the device resizes
+FORMS: list[Form] = [
     ("PNG folders", "images", {}, False),
     ("npz, stored: events alone", "stored", {"modality": "event"}, False),
     ("npz, compressed: events alone", "npz", {"modality": "event"}, False),

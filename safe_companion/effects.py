@@ -273,7 +273,7 @@ def effect_table(
 
     A difference is paired, so it rests on the seeds that both have: `pairs`. sd: over seeds.
     detectable: the smallest effect that such a comparison finds with the probability POWER.
-    pooled: the rows that say how far seeds vary; default: all.
+    pooled: the table whose `witnesses` say how far seeds vary; default: all of `found`.
     """
     lines = {}
     for row, runs in found.items():

@@ -209,13 +209,11 @@ def other_methods() -> str:
         best = str(compared.difference.idxmax())
         line = compared.loc[best].to_dict()
         effect.append(line["effect"])
-        said = _in_words(line, line["effect"])
         own = f"SAFE with rewritten prompts and AFE: {table['top-1 [%]'].iloc[0]:.0f} %"
-        tried = len(compared)
-        chosen = (
-            f" (the best of {tried}, a choice that the interval leaves out)" if tried > 1 else ""
-        )
-        parts.append(f"{TITLES[name]} ({own}), {best}{chosen} {said}")
+        chosen = ""
+        if len(compared) > 1:
+            chosen = f" (the best of {len(compared)}, a choice that the interval leaves out)"
+        parts.append(f"{TITLES[name]} ({own}), {best}{chosen} {_in_words(line, line['effect'])}")
     if not parts:
         return ""
     verdict = _verdict(
@@ -237,9 +235,11 @@ def _of_tower() -> str:
     gain = effects.difference(resnet, clip, table=found)
     if not gain.pairs:
         return ""
+    amount = _amount(gain.mean, gain.half, gain.effect)
+    runs = wording.counted(gain.pairs, "paired run")
     return (
         " Part of it may be the network, a small ResNet: with it as SAFE's tower, in place of "
-        f"CLIP's ViT, {_amount(gain.mean, gain.half, gain.effect)} points (PokerEvent)."
+        f"CLIP's ViT, {amount} points (PokerEvent, {runs})."
     )
 
 

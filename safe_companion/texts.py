@@ -5,7 +5,7 @@ Importing this module lets safe_core build them.
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import torch
@@ -82,7 +82,7 @@ def read_features(file: str | None, names: list[str]) -> Tensor:
     return features[[rows[name] for name in names]]
 
 
-def no_context(config: Config, *_: Any) -> nn.Module:
+def no_context(config: Config, *_: Any) -> NoReturn:
     """ValueError: a learned context stands before the words of a sentence, so it needs words."""
     raise ValueError(
         f"prompt_context={config.prompt_context} needs text_source='clip': found "

@@ -63,9 +63,11 @@ def test_a_part_of_the_results_is_replaced_and_the_rest_stays():
 def test_the_loaders_share_is_of_clips_of_the_papers_size(tiny_sample):
     root = str(tiny_sample("hardvs"))
     config = safe_core.configure("paper", data_root=root)
-    batches = gpu.of_recordings(root, config, 40)
-    shapes = [next(batches)["rgb"].shape for _ in range(2)]  # 48 recordings: two epochs
-    assert shapes == [(40, config.frames, 3, config.image_size, config.image_size)] * 2
+    batches = gpu.of_recordings(root, config, 20)  # of 24: each in an epoch of its own
+    shapes = [next(batches)["rgb"].shape for _ in range(2)]
+    assert shapes == [(20, config.frames, 3, config.image_size, config.image_size)] * 2
+    with pytest.raises(SystemExit, match="found 24 training clips; expected a batch of 40"):
+        next(gpu.of_recordings(root, config, 40))
 
 
 def test_every_benchmark_names_its_command():

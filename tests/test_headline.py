@@ -99,6 +99,15 @@ def test_the_best_other_method_decides(monkeypatch, shares, verdict):
     assert f"AFE: 70 %), {best} (the best of 2, a choice that the interval" in said
 
 
+def test_what_the_network_alone_gives_stands_beside_another_method(monkeypatch):
+    found = {"SAFE": runs(70), "TSM": runs(95)}
+    monkeypatch.setattr(headline, "_study", lambda name, dataset: found)
+    assert "network" not in headline.other_methods()
+    found |= {"CLIP, fine-tuned": runs(70)[:1], "ResNet, fine-tuned": runs(90)[:1]}
+    assert "+20.0" in headline.other_methods()
+    assert headline.other_methods().count("(PokerEvent, 1 paired run)") == 1
+
+
 def test_methods_that_are_hardly_trained_are_not_counted(monkeypatch):
     found = {"SAFE": runs(70), "TSM": runs(95), "C3D": runs(20)}
     begun = {"history": [{"train_loss": 3.0}], "log_probs": np.zeros((100, 24))}

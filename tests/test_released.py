@@ -352,3 +352,10 @@ def test_the_command_line_tests_a_checkpoint(saved, monkeypatch, capsys, words, 
     # Everything else is what the authors' code does.
     released = dataclasses.asdict(config) | {"test_frames": "random"}
     assert released | RELEASED == released
+
+
+@pytest.mark.parametrize("field", ["joint_block", "value_from_key"])
+def test_the_released_fusion_has_nothing_to_switch(field):
+    fields = TINY | {"fusion": "released", "frame_fusion": "mean", field: True}
+    with pytest.raises(ValueError, match=f"fusion='released' computes {field}=False only"):
+        safe_core.build(safe_core.configure("sample", **fields), SENTENCES)

@@ -102,3 +102,9 @@ def test_epochs_that_are_asked_for_replace_the_steps_of_a_preset(monkeypatch):
 def test_a_model_that_nobody_has_made_is_named():
     with pytest.raises(ValueError, match="model='mvit' has no classifier='text'"):
         safe_core.build(small(model="mvit", classifier="text"), SENTENCES)
+
+
+@pytest.mark.parametrize("source", ["random", "learned", "file"])
+def test_a_learned_context_needs_sentences(source):
+    with pytest.raises(ValueError, match=f"needs text_source='clip': found '{source}'"):
+        safe_core.build(small(text_source=source, prompt_context=4), SENTENCES)
