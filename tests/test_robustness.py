@@ -294,7 +294,8 @@ def test_a_run_whose_cameras_drop_out_resumes_bit_for_bit(hands, tmp_path):
 
     def run(folder, share=0.5, **options):
         train = splits_of(hands, modality_dropout=share, image_size=64).train
-        return run_fit(tmp_path / folder, config, train, **options)["log_probs"]
+        history = run_fit(tmp_path / folder, config, train, **options)["history"]
+        return [epoch["train_loss"] for epoch in history]
 
     def interrupt(step, *_):
         if step == 3:
@@ -303,8 +304,8 @@ def test_a_run_whose_cameras_drop_out_resumes_bit_for_bit(hands, tmp_path):
     whole = run("whole")
     with pytest.raises(KeyboardInterrupt):
         run("parts", on_step=interrupt)
-    assert torch.equal(run("parts", resume=True), whole)
-    assert not torch.equal(run("none", share=0.0), whole)
+    assert run("parts", resume=True) == whole
+    assert not set(run("none", share=0.0)) & set(whole)
 
 
 def test_validation_and_test_clips_lose_nothing(hands):
