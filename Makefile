@@ -59,7 +59,7 @@ play: .venv/installed
 # SWEEP="--profile profiles/slurm --config hardvs=/data/HARDVS".
 reproduce: .venv/installed
 	$(BIN)/snakemake $(SWEEP)
-	$(MAKE) results/cost.json
+	$(MAKE) results/cost.json results/baselines/conjunctions.csv
 	$(MAKE) notebooks
 	$(BIN)/python -m safe_companion.headline README.md
 	$(BIN)/safe ledger
@@ -91,6 +91,10 @@ real_biolab: .venv/installed
 results/cost.json: | .venv/installed
 	@mkdir -p runs
 	$(BIN)/papermill --log-level WARNING notebooks/cost.ipynb runs/cost.ipynb -p rerun True
+
+# Colours of the conjunctions by a rule, which no network learned.
+results/baselines/conjunctions.csv: | .venv/installed
+	$(BIN)/python -m safe_companion.binding $@
 
 # The notebooks that show the studies, with their outputs, as the book has them.
 notebooks: .venv/installed

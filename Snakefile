@@ -22,7 +22,7 @@ from snakemake.exceptions import WorkflowError
 
 sys.path.insert(0, workflow.basedir)
 import safe_core
-from safe_companion import flags, paper, places, real_studies, studies
+from safe_companion import flags, paper, places, real_studies, robustness, studies
 
 LOOKS = ("dryrun", "list_rules", "list_target_rules", "lint", "summary", "detailed_summary", "dag", "rulegraph", "filegraph")
 ASKED = get_argument_parser().parse_args(sys.argv[1:]) if workflow.is_main_process else None  # else one job of a sweep
@@ -41,15 +41,16 @@ SEEDS = config.get("seeds")  # at most, of each row; None: as book/studies.csv h
 PROCESSES = config.get("processes", 1)  # GPUs of a run, through torchrun
 WORKERS = config.get("workers")  # that read recordings, for each process of a run; None: as `safe train` has it
 BAD = config.get("on_bad_recording")  # skip: leave out recordings that cannot be used
+ROBUSTNESS_SEED = 1  # of each variant: the model that is tested when cameras fail
 DRAWN = json.loads(paper.deviations().fields["frames-test"])  # its first model is tested on many draws of frames
 
 
-def needs_draws(place):
-    """Whether the draws of a run's test frames are to be made: with its record, or while runs/ still holds its checkpoint."""
+def to_be_made(place, file):
+    """Whether what is made of a run's weights is to be made: with its record, or while runs/ still holds its checkpoint."""
     if not (place.committed / places.RECORD).exists():
         return True
     trained = (place.working / places.CHECKPOINT).exists()
-    return trained and not (place.committed / places.DRAWS).exists()
+    return trained and not (place.committed / file).exists()
 
 
 def relative(path):
@@ -66,8 +67,14 @@ for dataset, root in ROOTS.items():
             record = relative(place.committed / places.RECORD)
             RUNS[record] = bad | run
             TARGETS.setdefault(study, []).append(record)
-            if study == "paper_vs_code" and DRAWN.items() <= run.items() and run["seed"] == 0 and needs_draws(place):
-                TARGETS[study].append(relative(place.committed / places.DRAWS))
+            if study == "paper_vs_code" and DRAWN.items() <= run.items() and run["seed"] == 0:
+                tested = places.DRAWS
+            elif study == "variants" and run["seed"] == ROBUSTNESS_SEED:
+                tested = robustness.FILE
+            else:
+                continue
+            if to_be_made(place, tested):
+                TARGETS[study].append(relative(place.committed / tested))
 
 # Studies on real recordings that `safe fetch` has made, by their names; no part of `all`.
 REAL = {}
@@ -154,3 +161,13 @@ rule draws:
     shell:
         "SAFE_SHARE_GPUS=1 OMP_NUM_THREADS={threads} TQDM_DISABLE=1 {sys.executable:q} -m safe_companion draws runs/{wildcards.run:q} "
         "&& mv runs/{wildcards.run:q}/draws.json {output:q}"
+
+
+rule robustness:
+    input: "results/{run}/record.json"
+    output: "results/{run}/robustness.json"
+    threads: 1
+    resources: gpu=1
+    shell:
+        "SAFE_SHARE_GPUS=1 OMP_NUM_THREADS={threads} TQDM_DISABLE=1 {sys.executable:q} -m safe_companion robustness "
+        "runs/{wildcards.run:q}/best.safetensors --out-dir results/{wildcards.run:q}"

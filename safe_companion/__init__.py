@@ -22,7 +22,8 @@ Each module answers one question, which its first line asks. Imports point down 
     real_sets                     published recordings -> folders of recordings
     robustness, temperatures      a model when cameras fail; at which temperature it is honest
     prediction, converting        a trained model asked; recordings written as npz
-    baselines, pretraining        simple classifiers; CLIP trained further on pairs
+    baselines, binding            simple classifiers; a rule that binds the conjunctions
+    pretraining                   CLIP trained further on pairs of frames and event images
     cost                          parameters, operations, time and memory of a model
     runs                          one training, and what is kept of it
     records                       what is known of a run

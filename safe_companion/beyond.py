@@ -168,25 +168,60 @@ def _pairs(table: pd.DataFrame) -> dict[str, float]:
     return {name: 100 * float(share) for name, share in shares.items()}
 
 
-def unseen_table(found: Found, classes: int) -> pd.DataFrame:
+def unseen_table(found: Found, classes: int, heads: Sequence[str] = tuple(HEADS)) -> pd.DataFrame:
     """Per head, over draws and seeds: top-1 of seen and unseen classes, their harmonic mean, sd.
 
-    sd: of the harmonic mean, over draws. half: of the 95 % interval of the unseen, over draws.
+    among them: of the unseen, with an answer chosen among the unseen names alone. sd: of the
+    harmonic mean, over draws. half, half among: of the 95 % intervals of the unseen, over draws.
     """
     lines = {}
-    for head in HEADS:
+    for head in heads:
         of_draws = []
         for draw in range(1, unseen.DRAWS + 1):
             runs = found.get(f"{head}, draw {draw}", [])
-            labels = unseen.held_out(classes, draw)
-            scores = [unseen.scores(run["predictions"], labels) for run in runs]
+            scores = [_of_unseen(run, unseen.held_out(classes, draw)) for run in runs]
             if scores:
                 of_draws.append(pd.DataFrame(scores).mean())
-        table = pd.DataFrame(of_draws, columns=["seen", "unseen", "harmonic mean"])
+        columns = ["seen", "unseen", "harmonic mean", "among them"]
+        table = pd.DataFrame(of_draws, columns=columns)
         lines[head] = {"draws": len(table)} | table.mean().to_dict()
         lines[head]["sd"] = table["harmonic mean"].std()
-        lines[head]["half"] = table.unseen.sem() * stats.t.ppf(0.975, max(len(table) - 1, 1))
+        wide = stats.t.ppf(0.975, max(len(table) - 1, 1))
+        lines[head]["half"] = table.unseen.sem() * wide
+        lines[head]["half among"] = table["among them"].sem() * wide
     return pd.DataFrame.from_dict(lines, orient="index")
+
+
+def of_the_tower(table: pd.DataFrame, row: str, held_out: int) -> str:
+    """What the tower knew of unseen classes before any training, by a row of `unseen_table`."""
+    line, guess = table.loc[row], 100 / held_out
+    known = line["among them"] - line["half among"] > guess
+    meaning = (
+        "so there was something that a head could carry over"
+        if known
+        else "so there was little to carry over, and no head could show here whether it does"
+    )
+    return (
+        f"The tower from which all begin tells the {held_out} held-out names apart in "
+        f"{line['among them']:.1f} ± {line['half among']:.1f} % of their recordings, before any "
+        f"training (a guess: {guess:.0f} %): {meaning}."
+    )
+
+
+def _of_unseen(run: dict, labels: Sequence[int]) -> dict[str, float]:
+    table = run["predictions"]
+    scores = unseen.scores(table, labels)
+    if run.get("log_probs") is not None:
+        scores["among them"] = unseen.among(run["log_probs"], table.label.to_numpy(), labels)
+    return scores
+
+
+def zero_shot_draws(name: str, log_probs: np.ndarray, labels: np.ndarray) -> Found:
+    """CLIP's zero-shot answer as rows of `unseen_table`: one for every draw, all the same run."""
+    table = pd.DataFrame({"label": labels, "class1": log_probs.argmax(axis=1)})
+    table["correct"] = table.class1 == table.label
+    run = {"predictions": table, "log_probs": log_probs}
+    return {f"{name}, draw {draw}": [run] for draw in range(1, unseen.DRAWS + 1)}
 
 
 def few_table(found: Found, names: Sequence[str]) -> pd.DataFrame:

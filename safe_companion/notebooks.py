@@ -10,6 +10,7 @@ import pandas as pd
 from IPython import get_ipython
 from IPython.display import HTML, Markdown, clear_output, display
 from matplotlib.figure import Figure
+from torch import Tensor
 from tqdm import tqdm
 
 import safe_core
@@ -94,11 +95,15 @@ class Opened:
         return effect_table(self.found, baseline=self.baseline)
 
     @property
+    def untrained(self) -> list[str]:
+        """Rows that are hardly trained: they say nothing of a method."""
+        return [row for row, runs in self.found.items() if any(map(hardly_trained, runs))]
+
+    @property
     def finding(self) -> str:
         """What the rows do beside the first one, in a sentence, and which are hardly trained."""
-        untrained = [row for row, runs in self.found.items() if any(map(hardly_trained, runs))]
         about = {"dataset": self.dataset, "origin": self.origin}
-        return findings.of_rows(self.effects, untrained=untrained, **about)
+        return findings.of_rows(self.effects, untrained=self.untrained, **about)
 
     def opening(self, finding: str | None = None) -> None:
         """Displays what a page found (default: `finding`), and then what that is about."""
@@ -223,6 +228,24 @@ def parameter_counts(opened: Opened) -> HTML:
         lines[row] = line | {"text": line["all"] - line["vision"] - line["fusion"]}
     table = pd.DataFrame.from_dict(lines, orient="index").rename_axis("parameters")
     return show(table[["vision", "text", "fusion", "all"]])
+
+
+def zero_shot(
+    dataset: str, data_root: str | None = None, preset: str | None = None, **fields: Any
+) -> tuple[Tensor, datasets.Splits]:
+    """CLIP's answer before any training: log-probabilities [n, L] of the test list, and the lists.
+
+    fields: of the configuration, such as modality and clip_model; both modalities: the mean of
+    their cosines.
+    """
+    asked = {"dataset": dataset, "data_root": data_root, "workers": 0}
+    config = safe_core.configure(preset, **asked, model="cosines", classifier="text", **fields)
+    splits = datasets.open_dataset(config)
+    clear_output()  # of the progress bar
+    model = safe_core.build(config, prompt_sentences(splits.class_names, config))
+    device, _, _ = safe_core.here()
+    log_probs = safe_core.predict(model.to(device), splits.test, config)
+    return log_probs, splits
 
 
 def claims_and_differences(opened: Opened, ids: Iterable[str]) -> Markdown:

@@ -75,6 +75,17 @@ def files_of(parts: Whole, role: str, class_name: str) -> list[Path]:
 # ---------------------------------------------------------------- N-MNIST beside its stimulus
 
 
+def exposure_steps(light: float) -> int:
+    """How many of BLURRED_OVER steps the stimulus is exposed for at a light (1: a bright room)."""
+    return int(np.clip(round((WORLD.exposure_knee / light) ** 0.5), 1, BLURRED_OVER))
+
+
+def blur_px(light: float) -> float:
+    """How far the digit moves during an exposure at a light, px, mean of the three movements."""
+    ways = np.linalg.norm(np.diff(PATH, axis=0), axis=1)
+    return float(ways.mean() * (exposure_steps(light) - 1) / BLURRED_OVER)
+
+
 def stimulus_frames(image: np.ndarray, light: float, rng: np.random.Generator) -> np.ndarray:
     """The image as a camera of the sample world sees it, once a movement: uint8 [3, 34, 34, 3].
 
@@ -84,7 +95,7 @@ def stimulus_frames(image: np.ndarray, light: float, rng: np.random.Generator) -
     """
     screen = np.zeros((SIDE, SIDE), np.float32)
     screen[:28, :28] = (image / np.float32(255)) ** 2.2  # linear light
-    steps = int(np.clip(round((WORLD.exposure_knee / light) ** 0.5), 1, BLURRED_OVER))
+    steps = exposure_steps(light)
     column_noise = WORLD.column_noise * rng.standard_normal(SIDE).astype(np.float32)
     frames = []
     for start, end in zip(PATH, PATH[1:], strict=False):

@@ -125,6 +125,25 @@ def unseen_found():
     return found
 
 
+def test_zero_shot_answers_stand_beside_the_heads():
+    labels = np.arange(24).repeat(2)
+    log_probs = np.full((48, 24), -9.0)
+    log_probs[np.arange(48), (labels + np.arange(48) % 2) % 24] = 0  # every second is another class
+    found = unseen_found() | beyond.zero_shot_draws("zero-shot", log_probs, labels)
+    table = beyond.unseen_table(found, 24, [*beyond.HEADS, "zero-shot"])
+    assert table.draws["zero-shot"] == 5
+    assert table.seen["zero-shot"] == table.unseen["zero-shot"] == 50
+    assert 50 <= table["among them"]["zero-shot"] <= 100  # the other is often not among them
+    assert table["among them"].isna().sum() == 3  # those runs keep no log-probabilities
+    assert "little to carry over" not in beyond.of_the_tower(table, "zero-shot", 5)
+    guessing = table.assign(**{"among them": 23.0, "half among": 4.0})
+    said = beyond.of_the_tower(guessing, "zero-shot", 5)
+    assert "23.0 ± 4.0 % of their recordings" in said and "(a guess: 20 %)" in said
+    assert said.endswith(
+        "so there was little to carry over, and no head could show here whether it does."
+    )
+
+
 def test_unseen_classes_are_scored_over_the_draws():
     table = beyond.unseen_table(unseen_found(), 24)
     assert table.draws.tolist() == [5, 5, 5] and (table.seen == 100).all()

@@ -413,6 +413,22 @@ def test_less_light_is_darker_noisier_and_blurred():
     assert width[0] == 4 < width[1] < width[2]
 
 
+@pytest.mark.parametrize(("light", "px"), [(1.0, 0), (0.01, 2.13), (0.001, 4.27), (0.0001, 4.27)])
+def test_the_blur_that_is_stated_is_the_way_of_the_first_to_the_last_exposed_step(light, px):
+    assert real_sets.blur_px(light) == pytest.approx(px, abs=0.01)
+    square = np.zeros((28, 28), np.uint8)
+    square[12:16, 12:16] = 255
+    if light >= 0.01:  # in darker ones a small square drowns in noise
+        many = [
+            real_sets.stimulus_frames(square, light, np.random.default_rng(i)) for i in range(20)
+        ]
+        ways = []
+        for frame in np.mean(many, axis=0)[..., 1]:
+            y, x = np.nonzero(frame > (frame.max() + np.median(frame)) / 2)
+            ways.append(np.hypot(np.ptp(x) - 3, np.ptp(y) - 3))
+        assert np.mean(ways) == pytest.approx(px, abs=1)
+
+
 def test_two_lights_of_a_recording_share_their_noise():
     dark, darker = (
         real_sets.stimulus_frames(digit(), light, np.random.default_rng(3))[0, ..., 0]

@@ -578,6 +578,25 @@ def test_seeds_of_a_sweep_are_listed_and_rows_that_it_leaves_out_with_the_reason
     assert sorted(listed) == sorted(expected)
 
 
+def test_what_rests_on_real_events_is_said_in_the_words_of_its_pages(tmp_path):
+    html, warnings = small_book(tmp_path, "```{real-summary}\n```")
+    pages = extension("companion_tables").RealSummary.PAGES
+    missing = [line for line in warnings.splitlines() if "target not found: /notebooks/" in line]
+    assert len(missing) == len(warnings.splitlines()) == len(pages)  # this book has one page
+    lines = rows_of(html, "real-summary")
+    assert [question for question, _ in lines] == list(pages.values())
+    for stem, (_, found) in zip(pages, lines, strict=True):
+        outputs = (ROOT / "notebooks" / f"{stem}.ipynb").read_text(encoding="utf-8")
+        assert found and json.dumps(found)[1:60] in outputs.replace("*", "")
+
+
+def test_a_page_without_a_finding_stops_the_summary(monkeypatch):
+    tables = extension("companion_tables")
+    monkeypatch.setattr(tables, "load_notebook", lambda stem: {"cells": [{"outputs": []}]})
+    with pytest.raises(ValueError, match="found no finding in its outputs; execute it"):
+        tables.finding_of("real_nmnist")
+
+
 def test_runs_on_two_kinds_of_machines_are_compared(tmp_path):
     html, warnings = small_book(tmp_path, "```{machines}\n```")
     assert warnings == ""

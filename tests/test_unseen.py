@@ -90,3 +90,10 @@ def test_seen_and_unseen_classes_are_scored_apart():
     none = unseen.scores(table, [2])
     assert none["unseen"] == none["harmonic mean"] == 0
     assert np.isnan(unseen.scores(table, [])["unseen"])
+
+
+def test_answers_among_the_unseen_names_ignore_all_others():
+    log_probs = np.log([[0.7, 0.2, 0.1], [0.6, 0.1, 0.3], [0.1, 0.5, 0.4], [0.9, 0.05, 0.05]])
+    labels = np.array([1, 2, 2, 0])
+    assert unseen.among(log_probs, labels, [1, 2]) == pytest.approx(100 * 2 / 3)
+    assert unseen.among(log_probs, labels, [2]) == 100  # nothing else can be said

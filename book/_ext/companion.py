@@ -35,6 +35,7 @@ from companion_tables import (
     LedgerSummary,
     LeftOut,
     Machines,
+    RealSummary,
     Records,
     Seeds,
     Status,
@@ -280,6 +281,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.add_role("claim", Claim())
     app.add_directive("ledger", Ledger)
     app.add_directive("ledger-summary", LedgerSummary)
+    app.add_directive("real-summary", RealSummary)
     app.add_directive("records", Records)
     app.add_directive("found", FoundHere)
     app.add_directive("machines", Machines)

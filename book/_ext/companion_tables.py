@@ -1,10 +1,11 @@
 """Which tables does the book build? Ledger, runs, machines, seeds, rows left out, status."""
 
 import functools
+import re
 import shlex
 from collections import Counter
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import companion_nodes as made
 import numpy as np
@@ -253,6 +254,34 @@ class LedgerSummary(Overview):
         whole = link("/book/ledger", text(f"all {len(judged)} claims"))
         rows.append((None, [[whole], "", str(len(judged))]))
         return [made.table(["verdict", "rests on", "claims"], rows, "summary")]
+
+
+class RealSummary(Overview):
+    """{real-summary}: what the pages of real recordings found, in their own first words."""
+
+    PAGES: ClassVar = {
+        "real_nmnist": "Do two inputs beat one?",
+        "real_biolab": "Does the text help, in another session?",
+        "real_events": "How real is the sample world?",
+    }
+
+    def content_nodes(self) -> list[nodes.Node]:
+        rows: list[made.Row] = [
+            (None, [[link(f"/notebooks/{stem}", text(question))], finding_of(stem)])
+            for stem, question in self.PAGES.items()
+        ]
+        header = ["question", "what was found, on real events"]
+        return [made.table(header, rows, "real-summary")]
+
+
+def finding_of(stem: str) -> str:
+    """The first sentences of a notebook's output, those in bold; ValueError if there are none."""
+    for cell in load_notebook(stem)["cells"]:
+        for output in cell.get("outputs", []):
+            said = "".join(output.get("data", {}).get("text/markdown", ""))
+            if bold := re.match(r"\*\*(.+?)\*\*", said, re.DOTALL):
+                return bold[1].replace("*", "")
+    raise ValueError(f"notebooks/{stem}.ipynb: found no finding in its outputs; execute it")
 
 
 class Records(Overview):
