@@ -120,9 +120,18 @@ def probabilities(log_probs):
     return np.array([0.0 if value is None else math.exp(value) for value in log_probs])
 
 
-@pytest.fixture(params=["file", "http"])
+VISITS = {  # both ways, both themes and both widths, each with each of the others
+    "file, light, desk": ("file", "light", DESK),
+    "file, dark, phone": ("file", "dark", PHONE),
+    "http, light, phone": ("http", "light", PHONE),
+    "http, dark, desk": ("http", "dark", DESK),
+}
+
+
+@pytest.fixture(params=VISITS.values(), ids=VISITS)
 def large(request, browser, site):
-    found = opened(browser, site, "large-light", way=request.param)
+    way, theme, size = request.param
+    found = opened(browser, site, f"large-{theme}", way=way, size=size)
     yield found
     assert found.trouble == []
     found.window.context.close()
@@ -152,8 +161,10 @@ def test_every_shipped_clip_is_answered_as_pytorch_does(browser, site, dataset):
 
 
 # ------------------------------------------------------------------------------- every switch
-def test_every_switch_of_the_cameras_changes_the_answers(large):
-    clean = ready(large.window)
+@pytest.mark.parametrize("dataset", playing.DATASETS)
+def test_every_switch_of_the_cameras_changes_the_answers(large, dataset):
+    ready(large.window)
+    clean = choose(large.window, "Data", dataset)
     for value, silent in (("rgb", "event"), ("event", "rgb")):
         off = choose(large.window, "Cameras that are on", value)
         assert off["logProbs"][silent] != clean["logProbs"][silent]
