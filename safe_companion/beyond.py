@@ -199,7 +199,7 @@ def of_the_tower(table: pd.DataFrame, row: str, held_out: int) -> str:
     meaning = (
         "so there was something that a head could carry over"
         if known
-        else "so there was little to carry over, and no head could show here whether it does"
+        else "whether there was anything to carry over cannot be told"
     )
     return (
         f"The tower from which all begin tells the {held_out} held-out names apart in "

@@ -12,6 +12,7 @@ seed and by test recording, with its 95 % interval:
 - opposite: it excludes zero, on the other side
 - smaller than the paper's: it holds zero, and excludes the paper's effect
 - cannot tell: it holds both
+- one seed: no interval, where no rows of the table have two seeds in common
 
 Beside each stands the smallest effect that the comparison finds with a probability of 80 %.
 A claim without such a difference, or of another data set, has no verdict: sample only.

@@ -8,7 +8,7 @@ results/cost.json.
 import json
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -282,3 +282,32 @@ def measured_on(entry: dict) -> str:
         f"cores, {entry['threads']} threads, torch {entry['versions']['torch']}, "
         f"{entry['device']}, commit {(entry['commit'] or 'unknown')[:7]}."
     )
+
+
+def finding(counts: pd.DataFrame, entries: Sequence[dict]) -> str:
+    """Where the paper's model spends parameters, operations and time.
+
+    counts: `Counts.table`; entries: of quiet machines, as `entries` gives them.
+    """
+    paper = counts.loc["paper"]
+    full, one = paper.loc["full model"], paper.loc["RGB only"]
+    once, of_one = (row["vision tower"] + row.fusion for row in (full, one))
+    share = 100 * full["vision tower"] / once
+    weights = 100 * full["fusion parameters"] / full.parameters
+    sentence = (
+        f"**At the paper's size the vision tower does {share:.0f} % of the work for a recording "
+        f"({once / 1e9:,.0f} GFLOP, texts kept) and the fusion {100 - share:.0f} %, with "
+        f"{weights:.0f} % of {full.parameters / 1e6:,.0f} million parameters.** Both cameras take "
+        f"{once / of_one:.1f} times the operations of RGB alone"
+    )
+    times = []
+    for entry in entries:
+        both, rgb = (
+            entry["results"]["paper"][row]["texts kept"]["median_ms"]
+            for row in ("full model", "RGB only")
+        )
+        on = entry["hardware"]["gpu"] or f"{entry['threads']} threads of {entry['hardware']['cpu']}"
+        times.append(f"{both:,.0f} ms beside {rgb:,.0f} ({both / rgb:.1f} times) on {on}")
+    if times:
+        return f"{sentence}; measured: {'; '.join(times)}."
+    return f"{sentence}. No time of a quiet machine was measured yet."

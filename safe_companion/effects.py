@@ -79,7 +79,7 @@ class Difference:
         if self.mean == self.error == 0:
             return "the same"
         if not self.excludes_zero:
-            return f"cannot tell: effects below {self.smallest:.1f} would not be seen"
+            return f"cannot tell from zero: effects below {self.smallest:.1f} would not be seen"
         return "better" if self.mean > 0 else "worse"
 
     @property
@@ -171,17 +171,22 @@ def alike(run: dict, partner: dict) -> bool:
     return of_gpu(run) == of_gpu(partner)
 
 
-def how_paired(found: Mapping[str, list[dict]]) -> list[str]:
-    """What a reader of differences between these rows should know of their pairs, in sentences."""
-    said = []
+def how_paired(found: Mapping[str, list[dict]], against: Sequence[str] | None = None) -> list[str]:
+    """What a reader of differences between these rows should know of their pairs, in sentences.
+
+    against: the rows that others are compared with, default the first; none: nothing to be said.
+    """
+    said: list[str] = []
+    baselines = list(found)[:1] if against is None else against
+    if not baselines:
+        return said
     if len({len(runs) for runs in found.values() if runs}) > 1:
         said.append(
             "Rows differ in their number of seeds. A mean is over all seeds of its row, a "
             "difference over those that both rows have (*pairs*): so a difference need not be that "
             "of the two means."
         )
-    first = next(iter(found.values()), [])
-    of_rows = [pairs(runs, first) for runs in found.values()]
+    of_rows = [pairs(runs, found[row]) for row in baselines for runs in found.values()]
     if 1 in map(len, of_rows) and of_seeds(found.values()).freedom:
         said.append("A row with one pair borrows the spread over seeds from the other rows.")
     mixed = sum(not alike(*pair) for of_row in of_rows for pair in of_row)

@@ -17,6 +17,7 @@ VERDICTS = {  # in a sentence
     "cannot tell": "to be told neither from zero nor from the paper's",
     ONE_SEED: "with one seed in common, so without a verdict",
 }
+MOST_WITH_POINTS = 3  # rows of a verdict that a sentence gives with their differences
 SMALL = 0.5  # percent; a calibration error below it concerns no one
 
 
@@ -42,6 +43,12 @@ def _unclear(rows: pd.DataFrame, *, others: bool) -> str:
     return f"*{name}* ({amount}) cannot be told from it ({limit})"
 
 
+def _with_paper(name: Any, row: Any) -> str:
+    """A row's difference beside the paper's."""
+    ours = f"{wording.signed(row.difference)}{wording.plus_minus(row['± difference'])}"
+    return f"*{name}* {ours} (the paper {wording.signed(row['paper difference'])})"
+
+
 def _once(rows: pd.DataFrame) -> str:
     """Rows with one pair."""
     return f"with one seed in common there is no verdict on {_with_points(rows)}"
@@ -50,7 +57,11 @@ def _once(rows: pd.DataFrame) -> str:
 def _with_points(rows: pd.DataFrame) -> str:
     """Rows of an effect table with their differences: "*a* (+1.2 points) and *b* (...)"."""
     return _listed(
-        [f"*{name}* ({wording.signed(row.difference)} points)" for name, row in rows.iterrows()]
+        [
+            f"*{name}* ({wording.signed(row.difference)}"
+            f"{wording.plus_minus(row['± difference'])} points)"
+            for name, row in rows.iterrows()
+        ]
     )
 
 
@@ -102,26 +113,22 @@ def of_verdicts(table: pd.DataFrame, *, dataset: str, origin: str) -> str:
     if rows.empty:
         return NOT_RUN
     said = []
-    for verdict in map(str, rows.verdict.unique()):
-        of_verdict = rows[rows.verdict == verdict]
-        names = _listed([f"*{name}*" for name in of_verdict.index])
+    for verdict, of_verdict in rows.groupby("verdict", sort=False):
         if verdict in ("same direction", "opposite"):
-            amounts = [
-                f"*{name}* {wording.signed(row.difference)}"
-                f"{wording.plus_minus(row['± difference'])} "
-                f"(the paper {wording.signed(row['paper difference'])})"
-                for name, row in of_verdict.iterrows()
-            ]
-            said.append(
-                f"{len(of_verdict)} in the {verdict.split()[0]} direction: {_listed(amounts)}"
-            )
+            kind = f"in the {str(verdict).split()[0]} direction"
+            names = _listed([_with_paper(name, row) for name, row in of_verdict.iterrows()])
         else:
-            said.append(f"{len(of_verdict)} {VERDICTS.get(verdict, verdict)}: {names}")
+            kind = VERDICTS.get(str(verdict), str(verdict))
+            names = _listed([f"*{name}*" for name in of_verdict.index])
+            if len(of_verdict) <= MOST_WITH_POINTS:
+                names = _with_points(of_verdict)
+        said.append(f"{len(of_verdict)} {kind}: {names}")
+    counted = len(table[table["paper difference"].notna()])
+    lead = f"The paper's {wording.counted(len(rows), 'difference')}, here"
+    if counted > len(rows):
+        lead = f"Of the paper's {wording.counted(counted, 'difference')} {len(rows)} were run here"
     end = f"; effects from {_range(rows.detectable)} would be seen" if rows.detectable.any() else ""
-    return (
-        f"**The paper's {wording.counted(len(rows), 'difference')}, here: {'; '.join(said)}** "
-        f"({in_words(dataset, origin)}, points of top-1{end})."
-    )
+    return f"**{lead}: {'; '.join(said)}** ({in_words(dataset, origin)}, points of top-1{end})."
 
 
 def of_untrained(rows: Sequence[str]) -> str:
@@ -138,23 +145,27 @@ def of_pretraining(found: Mapping[str, list[dict]]) -> str:
     """Whether towers that have seen events do better than CLIP, of `beyond.pretraining`'s rows."""
     if missing := beyond.not_run("pretraining", dict(found)):
         return missing
-    parts, effect = [], []
+    parts: list[str] = []
+    effect: dict[str, list[str]] = {"events": [], "RGB and events": []}
     for recordings in (beyond.FEW[0], beyond.FEW[-1]):
         rows = {row: runs for row, runs in found.items() if row.endswith(f" {recordings} a class")}
-        for name in ("events", "RGB and events"):
+        for name, effects_of in effect.items():
             said = []
             for tower in list(beyond.TOWERS)[1:]:
                 after, before = (
                     rows[f"{of}, {name}, {recordings} a class"] for of in (tower, "CLIP")
                 )
                 gain = effects.difference(after, before, table=rows)
-                effect.append(gain.effect)
+                effects_of.append(gain.effect)
                 said.append(f"after {tower.removeprefix('CLIP, then ')} {gain.sentence}")
             parts.append(f"- {name}, {recordings} a class: {'; '.join(said)}")
-    better, worse = effect.count("better"), effect.count("worse")
-    verdict = "is better from a CLIP that went on training with events than from CLIP as it is in "
-    verdict += f"{better} of {len(effect)} comparisons" + (f", worse in {worse}" if worse else "")
-    return "\n".join([f"**SAFE {verdict}**:", "", *parts])
+    better = [
+        f"with {name} in {these.count('better')} of {len(these)} comparisons"
+        + (f" (worse in {these.count('worse')})" if "worse" in these else "")
+        for name, these in effect.items()
+    ]
+    verdict = "is better from a CLIP that went on training with events than from CLIP as it is"
+    return "\n".join([f"**SAFE {verdict} {', '.join(better)}**:", "", *parts])
 
 
 def of_robustness(tables: Mapping[str, pd.DataFrame], *, dataset: str, origin: str) -> str:
@@ -192,14 +203,19 @@ def of_calibration(table: pd.DataFrame, *, dataset: str, origin: str) -> str:
     """
     if table.empty:
         return NOT_RUN
-    parts = []
+    parts, told = [], []
     for name, row in table.iterrows():
         gap = row.confidence - row["top-1 [%]"]
         kind = "overconfident" if gap > 0 else "underconfident"
-        measurable = kind if row.low > SMALL else f"its interval begins below {SMALL} %"
-        parts.append(f"{name}: {row.corrected:.1f} % ({measurable})")
+        told.append(row.low > SMALL)
+        if not told[-1]:
+            kind = f"from {row.low:.1f} %: none can be told"
+        parts.append(f"{name}: {row.corrected:.1f} % ({kind})")
     where = f"({in_words(dataset, origin)})"
-    return f"**Calibration error, chance taken off: {'; '.join(parts)}** {where}."
+    return (
+        f"**Of {wording.counted(len(told), 'model')} {sum(told) or 'none'} can be told to be "
+        f"miscalibrated** {where}. Calibration error, chance taken off: {'; '.join(parts)}."
+    )
 
 
 # ------------------------------------------------------------------------------- single pages
@@ -217,7 +233,7 @@ def of_choices(table: pd.DataFrame, choices: Sequence[str], noted: Mapping[str, 
         if choice in noted:
             kind = "noted"
         elif choice in table.index and table.seeds[choice]:
-            kind = table.effect[choice].split(":")[0]
+            kind = table.effect[choice].split(":")[0].removesuffix(" from zero")
         kinds.setdefault(kind, []).append(choice)
     order = ("worse", "better", "the same", "cannot tell", "one seed", "noted", "not run")
     return {kind: kinds[kind] for kind in order if kind in kinds}
@@ -249,12 +265,14 @@ def of_deviations(
     said += [f"*{name}* is the same" for name in kinds.get("the same", [])]
     if once := kinds.get("one seed"):
         said.append(_once(table.loc[once]))
-    said += [f"*{name}* {noted[name]}" for name in kinds.get("noted", [])]
+    others = [f"*{name}* {noted[name]}" for name in kinds.get("noted", [])]
     compared = sum(len(kinds.get(kind, [])) for kind in kinds if kind not in ("noted", "not run"))
     lead = f"{compared or 'None'} of {len(choices)} choices of the released code "
     lead += f"{'was' if compared < 2 else 'were'} compared here by "
     lead += "itself" if compared < 2 else "themselves"
     sentence = f"{lead}: {'; '.join(said)}." if said else f"{lead}."
+    if others:
+        sentence += f" Known without a comparison: {'; '.join(others)}."
     if together in table.index and table.seeds[together]:
         every: Any = table.loc[together]
         gain = wording.compared(every.difference, every["± difference"], every.pairs, every.effect)
@@ -290,7 +308,7 @@ def of_wording(
         return f"**Wording makes more difference than the seed: {spread}** {where}."
     return (
         f"**Wording makes no difference that could be told from chance: {spread}; a scatter below "
-        f"{scatter.smallest:.1f} points would not be seen** {where}."
+        f"{scatter.smallest:.2f} points would not be seen** {where}."
     )
 
 
@@ -329,32 +347,3 @@ def of_rates(
         f"({in_words(dataset, origin)}, top-1, one run a rate)."
         + (f" Not run with all: {', '.join(missing)}." if missing else "")
     )
-
-
-def of_cost(counts: pd.DataFrame, entries: Sequence[dict]) -> str:
-    """Where the paper's model spends parameters, operations and time.
-
-    counts: `cost.Counts.table`; entries: of quiet machines, as `cost.entries` gives them.
-    """
-    paper = counts.loc["paper"]
-    full, one = paper.loc["full model"], paper.loc["RGB only"]
-    once, of_one = (row["vision tower"] + row.fusion for row in (full, one))
-    share = 100 * full["vision tower"] / once
-    weights = 100 * full["fusion parameters"] / full.parameters
-    sentence = (
-        f"**At the paper's size the vision tower does {share:.0f} % of the work for a recording "
-        f"({once / 1e9:,.0f} GFLOP, texts kept) and the fusion {100 - share:.0f} %, with "
-        f"{weights:.0f} % of {full.parameters / 1e6:,.0f} million parameters.** Both cameras take "
-        f"{once / of_one:.1f} times the operations of RGB alone"
-    )
-    times = []
-    for entry in entries:
-        both, rgb = (
-            entry["results"]["paper"][row]["texts kept"]["median_ms"]
-            for row in ("full model", "RGB only")
-        )
-        on = entry["hardware"]["gpu"] or f"{entry['threads']} threads of {entry['hardware']['cpu']}"
-        times.append(f"{both:,.0f} ms beside {rgb:,.0f} ({both / rgb:.1f} times) on {on}")
-    if times:
-        return f"{sentence}; measured: {'; '.join(times)}."
-    return f"{sentence}. No time of a quiet machine was measured yet."

@@ -34,7 +34,7 @@ SAMPLES = ("hardvs", "pokerevent")
 BOTH, RGB, EVENTS = (f"{name}, with text" for name in ("RGB and events", "RGB", "events"))
 SEEDS = 100  # all that there are
 SAID = {
-    "smaller than the paper's": "smaller than the paper's",
+    "smaller than the paper's": "not to be told from zero, and smaller than the paper's",
     "cannot tell": "not to be told from zero or from the paper's",
     "same direction": "in the paper's direction",
     "opposite": "in the opposite direction",
@@ -115,9 +115,10 @@ def _in_words(line: dict, effect: str) -> str:
 
 
 def _amount(mean: float, half: float, effect: str) -> str:
-    """Such as −0.2 ± 0.7, and better or worse if that can be told."""
-    told = "" if effect.startswith("cannot tell") else f" ({effect})"
-    return f"{wording.signed(mean)}{wording.plus_minus(half)}{told}"
+    """Such as −0.2 ± 0.7, or better by 2.6 ± 1.4 if that can be told."""
+    if effect in ("better", "worse"):
+        return f"{effect} by {abs(mean):.1f}{wording.plus_minus(half)}"
+    return f"{wording.signed(mean)}{wording.plus_minus(half)}"
 
 
 def _verdict(effect: list[str], *, better: str, worse: str, otherwise: str) -> str:
@@ -239,7 +240,7 @@ def _of_tower() -> str:
     runs = wording.counted(gain.pairs, "paired run")
     return (
         " Part of it may be the network, a small ResNet: with it as SAFE's tower, in place of "
-        f"CLIP's ViT, {amount} points (PokerEvent, {runs})."
+        f"CLIP's ViT, SAFE is {amount} points (PokerEvent, {runs})."
     )
 
 
@@ -261,13 +262,12 @@ def words() -> str:
         return ""
     unseen, pairs = max(gain.smallest for gain in gains), min(gain.pairs for gain in gains)
     told = sum(gain.effect in ("better", "worse") for gain in gains)
-    changed = f"accuracy in {told} of {len(gains)} comparisons"
-    verdict = changed if told else "nothing that can be told from zero"
+    verdict = f"{told or 'none'} of {len(gains)} comparisons tells a change"
     return (
         "**The class names are a set**: nothing in the model tells it which name belongs to which "
-        "output, so names in another order give the same answers (proved, and tested). Training "
-        f"with something else in their place changes {verdict}: {'; '.join(parts)}, in points (+: "
-        f"better than with the names), at least {wording.counted(pairs, 'paired run')} each. "
+        "output, so names in another order give the same answers (proved, and tested). Trained "
+        f"with something else in their place, or nothing, {verdict}: {'; '.join(parts)} (points, "
+        f"beside the names; at least {wording.counted(pairs, 'paired run')} each). "
         f"Effects from {unseen:.1f} points would be seen."
     )
 
@@ -341,8 +341,8 @@ def lengths() -> str:
         return ""
     return (
         "**No table is about trained-out models**: more steps than a sweep on two cores can pay "
-        f"still gain. In {ahead} of {tried} comparisons (lengths by samples, one run each) the "
-        "averaged single models are ahead of SAFE."
+        f"still gained. In {ahead} of {tried} comparisons (lengths by samples) the averaged single "
+        "models are ahead of SAFE. All of this by one run each."
     )
 
 

@@ -10,7 +10,7 @@ import pandas as pd
 from IPython import get_ipython
 from IPython.display import HTML, Markdown, clear_output, display
 from matplotlib.figure import Figure
-from torch import Tensor
+from torch import Tensor, nn
 from tqdm import tqdm
 
 import safe_core
@@ -105,14 +105,18 @@ class Opened:
         about = {"dataset": self.dataset, "origin": self.origin}
         return findings.of_rows(self.effects, untrained=self.untrained, **about)
 
-    def opening(self, finding: str | None = None) -> None:
-        """Displays what a page found (default: `finding`), and then what that is about."""
+    def opening(self, finding: str | None = None, against: Sequence[str] | None = None) -> None:
+        """Displays what a page found (default: `finding`), and then what that is about.
+
+        against: the rows that the page compares others with, as in `effects.how_paired`.
+        """
         display(Markdown(self.finding if finding is None else finding))
         if self.name in real_studies.real_studies():
             about, how = str(self.data_root), "make real"
         else:
             about, how = self.dataset, "-p rerun True"
-        origin_note(self.name, self.found, dataset=about, data_root=self.data_root, how=how)
+        root = self.data_root
+        origin_note(self.name, self.found, dataset=about, data_root=root, how=how, against=against)
 
 
 def open_study(
@@ -161,11 +165,13 @@ def origin_note(
     dataset: str,
     data_root: str | None = None,
     how: str = "-p rerun True",
+    against: Sequence[str] | None = None,
 ) -> None:
     """Displays what a study's numbers are about, which rows were not run, and what would run them.
 
     The records that are shown and the origin go into the output's metadata, where `execute` finds
-    them. how: what trains rows that are missing, if `make NAME` does not.
+    them. how: what trains rows that are missing, if `make NAME` does not. against: the rows that
+    others are compared with, default the first.
     """
     shown = [run for these in found.values() for run in these]
     counts = [len(these) for these in found.values() if these]
@@ -186,7 +192,7 @@ def origin_note(
     if missing:
         how = f"make {name}" if data_root is None and dataset in swept(name) else how
         lines.append(_folded("Not run", missing, "", how))
-    lines += how_paired(found)
+    lines += how_paired(found, against)
     paths = [run["path"] for run in shown]
     display(Markdown("\n\n".join(lines)), metadata={"records": paths, "origins": [origin]})
 
@@ -216,14 +222,18 @@ def first_of_each(conditions: Sequence[str]) -> list[int]:
 
 
 def parameter_counts(opened: Opened) -> HTML:
-    """Parameters of each row's model: a frozen text tower, which runs once, is none of its own."""
+    """Parameters of each row's model: a frozen text tower, which runs once, is none of its own.
+
+    fusion: with the layer that fits visual tokens of another width to it.
+    """
     names = datasets.class_names(opened.dataset, opened.data_root)
     asked = {"dataset": opened.dataset, "data_root": opened.data_root, "pretrained": False}
     lines = {}
     for row, fields in opened.rows.items():
         config = safe_core.configure(opened.preset, **asked | fields)
         model = safe_core.build(config, prompt_sentences(names, config))
-        parts = {"vision": model.vision, "fusion": model.fusion, "all": model}
+        fusion = nn.ModuleList([model.fusion, model.visual_embed])
+        parts = {"vision": model.vision, "fusion": fusion, "all": model}
         line = {part: sum(p.numel() for p in module.parameters()) for part, module in parts.items()}
         lines[row] = line | {"text": line["all"] - line["vision"] - line["fusion"]}
     table = pd.DataFrame.from_dict(lines, orient="index").rename_axis("parameters")

@@ -41,19 +41,21 @@ def of_looking(
     trained = columns[columns.index.str.endswith(", trained")]
     control = columns[columns.index.str.endswith(", control")]
     even, apart = trained["evenness [%]"], trained["true against wrong class [%]"]
-    looks = "almost everywhere alike" if even.min() >= NEARLY_EVEN else "more at some places"
+    looks = "nearly everywhere" if even.min() >= NEARLY_EVEN else "more at some places"
     branches = " and ".join(trained.index.str.removesuffix(", trained"))
     gaps = {other: over_recordings(values) for other, values in costs.items()}
     lost = ", ".join(_lost(gap, other) for other, gap in gaps.items())
     if all(gap.excludes_zero and gap.mean > 0 for gap in gaps.values()):
         verdict = "the weights point at what an answer rests on"
     elif any(gap.excludes_zero and gap.mean < 0 for gap in gaps.values()):
-        verdict = "the weights are no guide to what an answer rests on"
+        verdict = "the weights do not rank what an answer rests on"
     else:
         verdict = "whether the weights are a guide to what an answer rests on cannot be told"
     reach = ""
     if shares is not None:
-        reach = f"single patches have {shares[0]:.1f} to {shares[1]:.1f} times the even share, "
+        reach = (
+            f"98 % of the patches have {shares[0]:.1f} to {shares[1]:.1f} times the even share, "
+        )
     return (
         f"**A class looks {looks}, and {verdict}**: the weights are {_each(even)} % as even as "
         f"they can be ({branches}; {_each(control['evenness [%]'])} % without training), "

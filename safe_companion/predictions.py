@@ -3,8 +3,8 @@
 A run's answers are two files. recordings-DIGEST.csv has the test recordings, a line each: name,
 label and, for the sample, condition (what was made hard for a camera). It is the same for all runs
 that were tested alike, and is kept once for a data set. predictions.npz has the log-probabilities
-of all classes, in a byte each (`encode`). Runs up to 2026-11-26 have predictions.csv instead,
-with the five highest classes alone; a run's own folder has it, too, for people.
+of all classes, in a byte each (`encode`). Older runs have predictions.csv instead, with the five
+highest classes alone; a run's own folder has it, too, for people.
 """
 
 import functools

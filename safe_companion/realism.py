@@ -43,7 +43,7 @@ BESIDE = {  # how samples are beside real recordings: if a measure of theirs is 
     "on": ("fewer ON events", "more ON events"),
     "ink": ("fewer pixels with events", "more pixels with events"),
     "alone": ("a smaller share of lone events", "a larger share of lone events"),
-    "noise": ("less noise", "more noise"),
+    "noise": ("fewer lone events", "more lone events"),
     "quiet": ("calmer quiet pixels", "busier quiet pixels"),
     "soonest": ("shorter pauses", "longer pauses"),
 }

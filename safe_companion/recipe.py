@@ -67,10 +67,14 @@ def finding(table: pd.DataFrame) -> str:
         enough = enough or max(of_inputs.values()) < ENOUGH
         words = ", ".join(f"{name} {wording.signed(gain)}" for name, gain in of_inputs.items())
         parts.append(f"from {steps} to {steps * 3 // 2} steps {words}")
+    tried = f"{TRIED} nor {TRIED * 3 // 2} steps"
     verdict = (
-        "A length that was tried is enough" if enough else "No length that was tried is enough"
+        "A length that was tried is enough, by the rule below"
+        if enough
+        else f"Neither {tried} are enough, by the rule below; whether {TRIED * 9 // 4:,} are was "
+        "not tried"
     )
     return (
-        f"**{verdict}, by the rule below**: half as many steps more gain, "
-        f"{'; '.join(parts)} points (means of both samples, one run each)."
+        f"**{verdict}**: half as many steps more gain, {'; '.join(parts)} points (means of both "
+        "samples, one run each: a gain of less than a point or two may be chance)."
     )

@@ -15,6 +15,7 @@ from test_prediction import make_checkpoint
 import safe_core
 from safe_companion import (
     calibration,
+    cost,
     datasets,
     effects,
     findings,
@@ -115,15 +116,23 @@ def test_a_finding_counts_the_verdicts_on_the_papers_differences():
     )
     assert findings.of_verdicts(table, **HERE) == (
         "**The paper's 3 differences, here: 1 in the opposite direction: *no MT* +0.7 ± 0.6 (the "
-        "paper −2.7); 1 smaller, and not to be told from zero: *no SCI*; 1 to be told neither from "
-        "zero nor from the paper's: *no AFE*** (sample of HARDVS, points of top-1; effects from "
-        "0.6 to 1.3 would be seen)."
+        "paper −2.7); 1 smaller, and not to be told from zero: *no SCI* (+0.1 ± 0.4 points); 1 to "
+        "be told neither from zero nor from the paper's: *no AFE* (−0.2 ± 0.5 points)** (sample of "
+        "HARDVS, points of top-1; effects from 0.6 to 1.3 would be seen)."
+    )
+    table.loc["7 frames"] = [np.nan, np.nan, -0.3, np.nan, "not run"]
+    assert findings.of_verdicts(table, **HERE).startswith(
+        "**Of the paper's 4 differences 3 were run here: 1 in the opposite direction: *no MT* +0.7"
+    )
+    many = pd.concat([table[2:3]] * 4)
+    assert "4 smaller, and not to be told from zero: *no SCI*, *no SCI*" in findings.of_verdicts(
+        many, **HERE
     )
     assert findings.of_verdicts(table[:1], **HERE) == findings.NOT_RUN
     once = table[2:3].assign(verdict="one seed: no interval", detectable=float("nan"))
     assert findings.of_verdicts(once, **HERE) == (
         "**The paper's 1 difference, here: 1 with one seed in common, so without a verdict: "
-        "*no SCI*** (sample of HARDVS, points of top-1)."
+        "*no SCI* (+0.1 ± 0.4 points)** (sample of HARDVS, points of top-1)."
     )
 
 
@@ -154,7 +163,8 @@ def test_a_finding_says_whether_a_model_is_too_sure():
     )
     said = findings.of_calibration(table, **HERE)
     assert "sure: 10.0 % (overconfident)" in said and "shy: 15.0 % (underconfident)" in said
-    assert "fine: 1.0 % (its interval begins below 0.5 %)" in said
+    assert "fine: 1.0 % (from 0.4 %: none can be told)" in said
+    assert said.startswith("**Of 3 models 2 can be told to be miscalibrated** (sample of HARDVS).")
     assert findings.of_calibration(table[:0], **HERE) == findings.NOT_RUN
 
 
@@ -182,17 +192,19 @@ def test_weights_are_a_guide_only_if_hiding_them_costs_more_than_both_others():
     costs = {"looked at elsewhere": points(10), "least looked at": points(20)}
     said = picture_findings.of_looking(looked(), costs, **ABOUT)
     assert said.startswith(
-        "**A class looks almost everywhere alike, and the weights point at what an answer rests "
+        "**A class looks nearly everywhere, and the weights point at what an answer rests "
         "on**: the weights are 98.0 and 99.0 % as even as they can be (RGB and events; 99.6 and "
         "99.5 % without training), 6.0 and 7.0 % of them lie elsewhere than those of the strongest "
     )
     of_patches = picture_findings.of_looking(looked(), costs, shares=(0.31, 2.28), **ABOUT)
-    assert "training), single patches have 0.3 to 2.3 times the even share, 6.0 and" in of_patches
+    assert (
+        "training), 98 % of the patches have 0.3 to 2.3 times the even share, 6.0 and" in of_patches
+    )
     half = stats.t.ppf(0.975, 399) * np.std(points(10), ddof=1) / 20
     assert f"{10:.1f} ± {half:.1f} points more than hiding what is looked at elsewhere" in said
     costs["least looked at"] = points(-20)
     said = picture_findings.of_looking(looked(even=(98, 90)), costs, **ABOUT)
-    assert "looks more at some places, and the weights are no guide to what an answer" in said
+    assert "looks more at some places, and the weights do not rank what an answer" in said
     assert "points fewer than hiding what is least looked at (sample of hardvs)." in said
     for slight in (-0.25, 0.25):  # one recording of 400
         costs["least looked at"] = points(slight)
@@ -266,7 +278,7 @@ def test_a_second_camera_corrects_and_breaks():
         index=[("RGB only", "dark")]
     )
     said = picture_findings.of_second_camera(table, 4.0, **ABOUT)
-    assert "and breaks 1 (cannot tell: effects below" in said.partition(", adding RGB")[0]
+    assert "and breaks 1 (cannot tell from zero: effects below" in said.partition(", adding RGB")[0]
     plain = picture_findings.added(
         cameras(rgb, event, both), both="RGB and events"
     )  # real recordings
@@ -412,9 +424,9 @@ def test_choices_are_told_apart_by_what_is_known_of_them():
     assert said == (
         "**2 of 4 choices of the released code were compared here by themselves: *a* is worse by "
         f"43.0 ± {half['a'].half:.1f} points; *b* (0.0 ± {half['b'].half:.1f} points) cannot be "
-        f"told from it (effects below {half['b'].smallest:.1f} points would not be seen); *c* "
-        f"could not matter (why). All of them together: worse by 43.0 ± {half['all'].half:.1f} "
-        "points, 3 paired runs.** (sample of HARDVS, top-1, beside ours, 52.0 %)."
+        f"told from it (effects below {half['b'].smallest:.1f} points would not be seen). "
+        "Known without a comparison: *c* could not matter (why). All of them together: worse by "
+        f"43.0 ± {half['all'].half:.1f} points, 3 paired runs.** (sample of HARDVS, top-1, beside ours, 52.0 %)."
     )
     table = effects.effect_table({"ours": runs_of(0, 1, 2)} | found, baseline="ours")
     kinds = findings.of_choices(table, ["d", "c", "b", "a"], {"c": ""})
@@ -437,8 +449,8 @@ def test_choices_with_one_seed_have_no_verdict():
     del once["a"], once["b"]
     said = deviations(["a", "b"], {"a": "could not matter"}, **once)
     assert said.startswith(
-        "**None of 2 choices of the released code was compared here by itself: *a* could not "
-        "matter. All of them together: "
+        "**None of 2 choices of the released code was compared here by itself. Known without a "
+        "comparison: *a* could not matter. All of them together: "
     )
     assert deviations(["a"], {"a": "could not matter"}) == findings.NOT_RUN
 
@@ -499,7 +511,7 @@ def test_a_cost_is_said_in_parts_and_measured_only_where_it_was():
     lines["paper", "RGB only"] = [4.5e9, 0.5e9, 40e6, 4e6]
     counts = pd.DataFrame.from_dict(lines, orient="index", columns=columns)
     counts.index = pd.MultiIndex.from_tuples(counts.index)
-    said = findings.of_cost(counts, [])
+    said = cost.finding(counts, [])
     assert said == (
         "**At the paper's size the vision tower does 90 % of the work for a recording (10 GFLOP, "
         "texts kept) and the fusion 10 %, with 10 % of 50 million parameters.** Both cameras "
@@ -511,7 +523,7 @@ def test_a_cost_is_said_in_parts_and_measured_only_where_it_was():
         "threads": 2,
         "results": {"paper": {row: {"texts kept": {"median_ms": t}} for row, t in times.items()}},
     }
-    said = findings.of_cost(counts, [entry])
+    said = cost.finding(counts, [entry])
     assert said.endswith("; measured: 3,000 ms beside 1,200 (2.5 times) on 2 threads of A CPU.")
 
 

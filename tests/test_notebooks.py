@@ -117,10 +117,10 @@ def test_numbers_are_printed_as_a_reader_expects_them():
 
 
 def test_what_would_not_be_seen_stands_once_in_a_line():
-    effect = ["cannot tell: effects below 1.2 would not be seen", "worse", None]
+    effect = ["cannot tell from zero: effects below 1.2 would not be seen", "worse", None]
     table = pd.DataFrame({"effect": effect, "detectable": [1.2, 1.2, 1.2]}, index=list("abc"))
     cells, _ = read(notebooks.show(table).data)
-    assert [cells[row, "effect"][0] for row in "abc"] == ["cannot tell", "worse", "–"]
+    assert [cells[row, "effect"][0] for row in "abc"] == ["cannot tell from zero", "worse", "–"]
     alone, _ = read(notebooks.show(table[["effect"]]).data)
     assert alone["a", "effect"][0] == effect[0]
 
@@ -357,6 +357,18 @@ def test_parameters_are_counted_by_part():
         assert cells["without text", part][0] == f"{count:,}"
     whole = [int(cells[row, "all"][0].replace(",", "")) for row in ("with text", "without text")]
     assert whole[0] > whole[1] and cells["without text", "text"][0] == "0"
+
+
+def test_the_layer_behind_a_tower_of_another_width_counts_as_fusion():
+    rows = {"resnet": {"vision_tower": "resnet", "use_text": False}}
+    page = notebooks.Opened("table4", "pokerevent", None, "sample", rows, {"resnet": []})
+    cells, _ = read(notebooks.parameter_counts(page).data)
+    config = safe_core.configure(dataset="pokerevent", vision_tower="resnet", use_text=False)
+    names = [f"class {i}" for i in range(26)]
+    model = safe_core.SAFE(config, prompts.prompt_sentences(names, config))
+    count = sum(p.numel() for p in [*model.fusion.parameters(), *model.visual_embed.parameters()])
+    assert sum(p.numel() for p in model.visual_embed.parameters()) > 0
+    assert cells["resnet", "fusion"][0] == f"{count:,}" and cells["resnet", "text"][0] == "0"
 
 
 def test_claims_stand_before_our_differences():

@@ -276,7 +276,12 @@ def test_a_study_shows_each_rows_difference_and_colours_what_excludes_zero():
             "difference": [np.nan, 3.0, -4.0, 1.0],
             "± difference": [np.nan, 1.0, 2.0, 5.0],
             "±": 0.1,
-            "effect": [np.nan, "better", "worse", "cannot tell: effects below 9 would not be seen"],
+            "effect": [
+                np.nan,
+                "better",
+                "worse",
+                "cannot tell from zero: effects below 9 would not be seen",
+            ],
         },
         index=["full", "up", "down", "flat"],
     )

@@ -536,7 +536,8 @@ def test_numbers_in_prose_come_from_records_and_claims(tmp_path):
     assert re.search(link + r"\d\d\.\d ± \d\.\d %, \d seeds<", html)
     assert re.search(r'href="#claim-t4-full"><span class="from-paper">58\.2 %<', html)
     said = r"(better|worse) by \d+\.\d ± \d+\.\d points, \d paired runs?"
-    unclear = r"[+−]\d+\.\d ± \d+\.\d points, \d paired runs?: cannot tell: effects below [0-9.]+"
+    unclear = r"[+−]\d+\.\d ± \d+\.\d points, \d paired runs?: cannot tell from zero: "
+    unclear += "effects below [0-9.]+"
     assert re.search(rf'of-sample">({said}|{unclear} would not be seen)<', html)
 
 
@@ -588,6 +589,19 @@ def test_what_rests_on_real_events_is_said_in_the_words_of_its_pages(tmp_path):
     for stem, (_, found) in zip(pages, lines, strict=True):
         outputs = (ROOT / "notebooks" / f"{stem}.ipynb").read_text(encoding="utf-8")
         assert found and json.dumps(found)[1:60] in outputs.replace("*", "")
+
+
+def test_the_summary_of_the_ledger_begins_with_what_its_verdicts_come_to(tmp_path):
+    html, _ = small_book(tmp_path, "```{ledger-summary}\n```")
+    verdicts = extension("companion_tables").ledger().verdict
+    kinds = ("same direction", "opposite", "smaller than the paper's", "cannot tell")
+    counts = [int((verdicts == kind).sum()) for kind in kinds]
+    text = unescape(re.sub(r"<[^>]+>", "", html)).replace("\u2019", "'")
+    said = ", ".join(f"{n or 'none'} {kind}" for n, kind in zip(counts, kinds, strict=True))
+    assert (
+        f"Of {len(verdicts)} claims {sum(counts)} compare an effect, on the samples: {said}."
+        in text
+    )
 
 
 def test_a_page_without_a_finding_stops_the_summary(monkeypatch):

@@ -243,6 +243,19 @@ def verdict(words: str) -> nodes.inline:
 class LedgerSummary(Overview):
     """{ledger-summary}: how many of the paper's numbers have which verdict, and on which data."""
 
+    EFFECTS = ("same direction", "opposite", "smaller than the paper's", "cannot tell")
+
+    def found(self) -> nodes.paragraph:
+        """What the verdicts on effects come to, in a sentence."""
+        counts = Counter(ledger().verdict)
+        parts = [f"{counts[words] or 'none'} *{words}*" for words in self.EFFECTS]
+        every = sum(counts[words] for words in self.EFFECTS)
+        text = f"Of {len(ledger())} claims {every} compare an effect, on the samples: "
+        said = made.paragraph()
+        for i, part in enumerate((text + ", ".join(parts) + ".").split("*")):
+            said += nodes.emphasis("", part) if i % 2 else nodes.Text(part)
+        return said
+
     def content_nodes(self) -> list[nodes.Node]:
         was_run = ~ledger().verdict.str.startswith("not run")
         judged = ledger().assign(rests_on=ledger().origin.fillna("").where(was_run, ""))
@@ -253,7 +266,7 @@ class LedgerSummary(Overview):
             rows.append((None, [[verdict(words)], rests_on, str(count)]))
         whole = link("/book/ledger", text(f"all {len(judged)} claims"))
         rows.append((None, [[whole], "", str(len(judged))]))
-        return [made.table(["verdict", "rests on", "claims"], rows, "summary")]
+        return [self.found(), made.table(["verdict", "rests on", "claims"], rows, "summary")]
 
 
 class RealSummary(Overview):
