@@ -160,12 +160,12 @@ def of_pretraining(found: Mapping[str, list[dict]]) -> str:
                 said.append(f"after {tower.removeprefix('CLIP, then ')} {gain.sentence}")
             parts.append(f"- {name}, {recordings} a class: {'; '.join(said)}")
     better = [
-        f"with {name} in {these.count('better')} of {len(these)} comparisons"
+        f"on {name} in {these.count('better')} of {len(these)} comparisons"
         + (f" (worse in {these.count('worse')})" if "worse" in these else "")
         for name, these in effect.items()
     ]
     verdict = "is better from a CLIP that went on training with events than from CLIP as it is"
-    return "\n".join([f"**SAFE {verdict} {', '.join(better)}**:", "", *parts])
+    return "\n".join([f"**SAFE {verdict}: {', '.join(better)}**", "", *parts])
 
 
 def of_robustness(tables: Mapping[str, pd.DataFrame], *, dataset: str, origin: str) -> str:

@@ -240,7 +240,7 @@ def _of_tower() -> str:
     runs = wording.counted(gain.pairs, "paired run")
     return (
         " Part of it may be the network, a small ResNet: with it as SAFE's tower, in place of "
-        f"CLIP's ViT, SAFE is {amount} points (PokerEvent, {runs})."
+        f"CLIP's ViT: {amount} points (PokerEvent, {runs})."
     )
 
 

@@ -426,7 +426,8 @@ def test_choices_are_told_apart_by_what_is_known_of_them():
         f"43.0 ± {half['a'].half:.1f} points; *b* (0.0 ± {half['b'].half:.1f} points) cannot be "
         f"told from it (effects below {half['b'].smallest:.1f} points would not be seen). "
         "Known without a comparison: *c* could not matter (why). All of them together: worse by "
-        f"43.0 ± {half['all'].half:.1f} points, 3 paired runs.** (sample of HARDVS, top-1, beside ours, 52.0 %)."
+        f"43.0 ± {half['all'].half:.1f} points, 3 paired runs.** (sample of HARDVS, top-1, beside "
+        "ours, 52.0 %)."
     )
     table = effects.effect_table({"ours": runs_of(0, 1, 2)} | found, baseline="ours")
     kinds = findings.of_choices(table, ["d", "c", "b", "a"], {"c": ""})

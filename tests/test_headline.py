@@ -71,14 +71,16 @@ def test_the_words_are_told_apart_only_where_they_can_be(monkeypatch):
     ]
     monkeypatch.setattr(headline, "_study", lambda name, dataset: found)
     said = headline.words()
-    assert "changes nothing that can be told from zero: " in said
+    assert "or nothing, none of 4 comparisons tells a change: " in said
     assert re.search(r"random vectors \+1\.0 ± .* \(HARDVS\)", said)
     found["no text, all"] = found["random vectors, all"]
     said = headline.words()
-    assert "changes nothing that can be told from zero: " in said and "Effects from " in said
+    assert "none of 4 comparisons tells a change: " in said and "Effects from " in said
     found["no text, all"] = runs(20)
     said = headline.words()
-    assert re.search(r"in 2 of 4 comparisons: no text −50\.0 ± .* \(worse\) \(HARDVS\) and", said)
+    assert re.search(
+        r"2 of 4 comparisons tells a change: no text worse by 50\.0 ± .* \(HARDVS\) and", said
+    )
     assert "at least 3 paired runs each" in said
 
 
@@ -104,7 +106,7 @@ def test_what_the_network_alone_gives_stands_beside_another_method(monkeypatch):
     monkeypatch.setattr(headline, "_study", lambda name, dataset: found)
     assert "network" not in headline.other_methods()
     found |= {"CLIP, fine-tuned": runs(70)[:1], "ResNet, fine-tuned": runs(90)[:1]}
-    assert "+20.0" in headline.other_methods()
+    assert "in place of CLIP's ViT: better by 20.0 ±" in headline.other_methods()
     assert headline.other_methods().count("(PokerEvent, 1 paired run)") == 1
 
 
@@ -125,7 +127,7 @@ def test_real_events_say_what_the_names_add(monkeypatch):
     monkeypatch.setattr(headline, "_real", of_study.get)
     said = headline.real_events()
     assert "80 % without text" in said and "random vectors 0.0 ± 0.0" in said
-    assert "names −20.0 ±" in said and "(worse)" in said and "3 paired runs each" in said
+    assert "names worse by 20.0 ±" in said and "3 paired runs each" in said
     assert "N-MNIST" not in said
 
 
