@@ -95,7 +95,8 @@ def compare(preset: str) -> None:
     for _ in range(TURNS[preset]):
         for name, method in methods.items():
             taken[name].append((method.train(), method.test()))
-    print(f"\nAt the {preset}'s size (SAFE without its text tower, which is frozen and runs once):\n")
+    but = "SAFE without its text tower, which is frozen and runs once"
+    print(f"\nAt the {preset}'s size ({but}):\n")
     reported = papers_milliseconds() if preset == "paper" else {}
     head = ["method", "parameters", "GFLOP, test", "training", "ms, test", "training", "x SAFE"]
     head += ["paper, ms"] if reported else []
