@@ -90,5 +90,5 @@ def _typeset(how: str | Callable[[float], str]) -> Callable[[float], str]:
 
 
 def _without_limit(effect: Any) -> Any:
-    """ "cannot tell: effects below 1.2 would not be seen" -> "cannot tell"; all else as it is."""
+    """What would not be seen, taken off the end of an effect that cannot be told."""
     return effect.partition(":")[0] if str(effect).startswith("cannot tell") else effect
