@@ -303,6 +303,21 @@ GROUPS: dict[str, tuple[Callable[[], Values], float, float]] = {
 }
 
 
+# Absolute tolerance of what comes behind the first step of a few networks, whose training amplifies
+# rounding: on one machine, other convolutions (mkldnn off) move it by 2e-4 (ResNet), 2e-3 (C3D) and
+# 3e-2 (R(2+1)D).
+AMPLIFIED = {"ResNet": 2e-3, "c3d": 5e-3, "r2plus1d": 5e-2}
+
+
+def tolerance(group: str, case: str, count: int) -> np.ndarray:
+    """Absolute tolerance [count] of a case's numbers, in the order of `three_steps`."""
+    absolute = np.full(count, GROUPS[group][2])
+    if case in AMPLIFIED:
+        before = (count - 3) // 2
+        absolute[before + 1 :] = AMPLIFIED[case]
+    return absolute
+
+
 def stored(group: str) -> dict:
     """{"version": ..., "values": {case: numbers}} of a group's file."""
     return json.loads((FOLDER / f"{group}.json").read_text())
@@ -310,7 +325,7 @@ def stored(group: str) -> dict:
 
 def differences(group: str, found: Values) -> list[str]:
     """One line for every case of a group whose numbers are not those of its file."""
-    _, relative, absolute = GROUPS[group]
+    relative = GROUPS[group][1]
     expected, lines = stored(group)["values"], []
     for case in sorted(expected.keys() | found.keys()):
         if case not in expected or case not in found:
@@ -319,6 +334,7 @@ def differences(group: str, found: Values) -> list[str]:
             )
             continue
         a, b = np.array(expected[case]), np.array(found[case])
+        absolute = tolerance(group, case, a.size)
         if a.shape != b.shape:
             lines.append(f"{group}, {case}: {b.size} numbers, {a.size} in the file")
         elif not np.allclose(a, b, rtol=relative, atol=absolute):
