@@ -386,6 +386,11 @@ def test_a_reader_learns_how_rows_are_paired():
     assert seeds.startswith("Rows differ in their number of seeds.")
     _, one = effects.how_paired({"a": cpu, "b": cpu, "c": cpu[:1]})
     assert one == "A row with one pair borrows the spread over seeds from the other rows."
+    assert effects.how_paired({"a": cpu, "b": cpu[:2]}, against=()) == []  # compared with nothing
+    mixed = {"a": cpu, "b": cpu, "c": gpu}
+    for against, pairs in ((["a"], 3), (["c"], 6), (["a", "c"], 9)):
+        said = effects.how_paired(mixed, against)
+        assert f"for {pairs} pairs that was not possible" in said[-1], against
     (machines,) = effects.how_paired({"a": cpu, "b": gpu})
     assert machines.endswith("CPU with CPU; for 3 pairs that was not possible.")
     twins = [run | {"elsewhere": twin} for run, twin in zip(cpu, gpu, strict=True)]

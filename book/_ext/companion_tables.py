@@ -248,13 +248,13 @@ class LedgerSummary(Overview):
     def found(self) -> nodes.paragraph:
         """What the verdicts on effects come to, in a sentence."""
         counts = Counter(ledger().verdict)
-        parts = [f"{counts[words] or 'none'} *{words}*" for words in self.EFFECTS]
         every = sum(counts[words] for words in self.EFFECTS)
-        text = f"Of {len(ledger())} claims {every} compare an effect, on the samples: "
-        said = made.paragraph()
-        for i, part in enumerate((text + ", ".join(parts) + ".").split("*")):
-            said += nodes.emphasis("", part) if i % 2 else nodes.Text(part)
-        return said
+        said: list[made.Part] = [
+            f"Of {len(ledger())} claims {every} compare an effect, on the samples"
+        ]
+        for separator, words in zip((": ", ", ", ", ", ", "), self.EFFECTS, strict=True):
+            said += [f"{separator}{counts[words] or 'none'} ", nodes.emphasis("", words)]
+        return made.paragraph(*said, ".")
 
     def content_nodes(self) -> list[nodes.Node]:
         was_run = ~ledger().verdict.str.startswith("not run")

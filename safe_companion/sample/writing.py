@@ -302,10 +302,10 @@ def make_sample(
     """Write a complete sample of "hardvs" or "pokerevent" at `root`, unless it is there already.
 
     Returns root. On one kind of CPU the same seed gives the same bytes in every file, whatever the
-    number of workers (default: one a core, at most 8). A sample made with other parameters, or by another version of
-    the sample (safe_companion.behaviour), is replaced. Recordings go to a hidden folder beside
-    `root`, which takes its place at the end: an interrupted run leaves nothing that looks complete,
-    and of two processes that make the same sample at the same time, the second keeps what the
+    number of workers (default: one a core, at most 8). A sample made with other parameters, or by
+    another version of it (safe_companion.behaviour), is replaced. Recordings go to a hidden folder
+    beside `root`, which takes its place at the end: an interrupted run leaves nothing that looks
+    complete, and of two processes that make the same sample at the same time, the second keeps what the
     first has put there.
 
     Raises ValueError for an unknown data set and FileExistsError where `root` holds something that
