@@ -212,6 +212,12 @@ def test_the_ledgers_numbers_are_those_of_the_records():
             ("--config", "workers=3", "processes=2"),
             ("draws", "--workers 3", "--standalone --nproc-per-node 2 -m safe_companion train"),
         ),
+        (
+            "variants",
+            5 * 2,
+            ("--config", "seeds=2"),
+            ("safe_companion robustness", "--out-dir results/sample/hardvs/model=cosines"),
+        ),
     ],
 )
 def test_the_sweep_knows_what_is_missing(tmp_path, name, count, settings, commands):

@@ -305,8 +305,8 @@ def make_sample(
     number of workers (default: one a core, at most 8). A sample made with other parameters, or by
     another version of it (safe_companion.behaviour), is replaced. Recordings go to a hidden folder
     beside `root`, which takes its place at the end: an interrupted run leaves nothing that looks
-    complete, and of two processes that make the same sample at the same time, the second keeps what the
-    first has put there.
+    complete, and of two processes that make the same sample at the same time, the second keeps what
+    the first has put there.
 
     Raises ValueError for an unknown data set and FileExistsError where `root` holds something that
     is not a sample.
