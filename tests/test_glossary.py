@@ -90,7 +90,7 @@ def test_a_page_without_a_glossary_is_an_error():
 
 # Names of products, data sets, works, licences and units, and words that need no explanation.
 NAMES = """
-SAFE ON OFF RGB GPU GPUs CPU CPUs API PNG JPEG JSON MATLAB ROS PyTorch RTX NumPy OpenAI
+SAFE ON OFF RGB GPU GPUs CPU CPUs AMD EPYC API PNG JPEG JSON MATLAB ROS PyTorch RTX NumPy OpenAI
 GB GiB MB UTC MIT CC BY AHU DV DVXplorer DVS128 DAVIS DAVIS240 ATIS EVT ECF DSEC MVSEC MNIST
 ESIM PAF SeAct LaCLIP MViT MViTv2 TSM ESTF TF32 TFLOP GFLOP
 """.split()
