@@ -56,19 +56,13 @@ def _once(rows: pd.DataFrame) -> str:
 
 def _with_points(rows: pd.DataFrame) -> str:
     """Rows of an effect table with their differences: "*a* (+1.2 points) and *b* (...)"."""
-    return _listed(
+    return wording.listed(
         [
             f"*{name}* ({wording.signed(row.difference)}"
             f"{wording.plus_minus(row['± difference'])} points)"
             for name, row in rows.iterrows()
         ]
     )
-
-
-def _listed(names: Sequence[str]) -> str:
-    """["a", "b", "c"] -> "a, b and c"."""
-    *first, last = names
-    return f"{', '.join(first)} and {last}" if first else last
 
 
 def _range(values: pd.Series, digits: int = 1) -> str:
@@ -116,10 +110,10 @@ def of_verdicts(table: pd.DataFrame, *, dataset: str, origin: str) -> str:
     for verdict, of_verdict in rows.groupby("verdict", sort=False):
         if verdict in ("same direction", "opposite"):
             kind = f"in the {str(verdict).split()[0]} direction"
-            names = _listed([_with_paper(name, row) for name, row in of_verdict.iterrows()])
+            names = wording.listed([_with_paper(name, row) for name, row in of_verdict.iterrows()])
         else:
             kind = VERDICTS.get(str(verdict), str(verdict))
-            names = _listed([f"*{name}*" for name in of_verdict.index])
+            names = wording.listed([f"*{name}*" for name in of_verdict.index])
             if len(of_verdict) <= MOST_WITH_POINTS:
                 names = _with_points(of_verdict)
         said.append(f"{len(of_verdict)} {kind}: {names}")
@@ -135,7 +129,7 @@ def of_untrained(rows: Sequence[str]) -> str:
     """What a page adds of rows that are hardly trained; nothing if there are none."""
     if not rows:
         return ""
-    names = _listed([f"*{row}*" for row in rows])
+    names = wording.listed([f"*{row}*" for row in rows])
     one = len(rows) == 1
     verb, they = ("is", "it") if one else ("are", "they")
     return f" {names} {verb} hardly trained: what {they} can do is not seen here."
@@ -179,11 +173,13 @@ def of_robustness(tables: Mapping[str, pd.DataFrame], *, dataset: str, origin: s
             continue
         for what in missing:
             losses.setdefault(what, []).append(lines.top1[CLEAN] - lines.top1[what])
-        left = _listed([f"{lines.top1[what]:.0f} with {what}" for what in missing])
+        left = wording.listed([f"{lines.top1[what]:.0f} with {what}" for what in missing])
         parts.append(f"- {name}: {lines.top1[CLEAN]:.0f} %, {left}")
     if not parts:
         return NOT_RUN
-    costs = _listed([f"{what} costs {_range(pd.Series(lost), 0)}" for what, lost in losses.items()])
+    costs = wording.listed(
+        [f"{what} costs {_range(pd.Series(lost), 0)}" for what, lost in losses.items()]
+    )
     fewest, most = (least(int(t.seeds.min()) for t in tables.values()) for least in (min, max))
     seeds = wording.counted(fewest, "seed") if fewest == most else f"{fewest} to {most} seeds"
     models = wording.counted(len(parts), "model")

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import pandas as pd
 
 from safe_companion import rivals, wording
-from safe_companion.rows import INPUTS, LENGTHS, TRIED
+from safe_companion.rows import INPUTS, LENGTHS, LONGER, TRIED
 from safe_companion.studies import Found
 
 ENOUGH = 1.0  # points that half as many steps more may gain at most
@@ -46,34 +46,38 @@ def by_length(found: Found) -> pd.DataFrame:
     return pd.DataFrame.from_dict(lines, orient="index").sort_index().rename_axis("steps")
 
 
-def gains(table: pd.DataFrame, steps: int) -> dict[str, float]:
-    """{input: points, the mean of the samples} that half as many steps more bring, of `scores`."""
-    longer = steps * 3 // 2
-    found = {}
-    for name in INPUTS:
-        rows = [row_of(name, length) for length in (longer, steps)]
-        if set(rows) <= set(table.index):
-            found[name] = table["mean"][rows[0]] - table["mean"][rows[1]]
-    return found
+def gains(table: pd.DataFrame) -> pd.DataFrame:
+    """Points that half as many steps more bring, the mean of the samples, of `scores`.
+
+    A line for each length from which every input was trained on, a column for each input.
+    """
+    lines = {}
+    for steps in (TRIED, *LONGER):
+        names = {name: (row_of(name, steps * 3 // 2), row_of(name, steps)) for name in INPUTS}
+        rows = [row for pair in names.values() for row in pair]
+        if table["mean"].reindex(rows).notna().all():
+            mean = table["mean"]
+            lines[steps] = {name: mean[more] - mean[less] for name, (more, less) in names.items()}
+    return pd.DataFrame.from_dict(lines, orient="index", columns=list(INPUTS))
 
 
 def finding(table: pd.DataFrame) -> str:
     """The first sentence of the page, of `scores`."""
-    parts, enough = [], False
-    for steps in (TRIED, TRIED * 3 // 2):
-        of_inputs = gains(table, steps)
-        if len(of_inputs) < len(INPUTS) or pd.isna(list(of_inputs.values())).any():
-            return "**Not run**: no record says yet how long a training has to be."
-        enough = enough or max(of_inputs.values()) < ENOUGH
-        words = ", ".join(f"{name} {wording.signed(gain)}" for name, gain in of_inputs.items())
-        parts.append(f"from {steps} to {steps * 3 // 2} steps {words}")
-    tried = f"{TRIED} nor {TRIED * 3 // 2} steps"
-    verdict = (
-        "A length that was tried is enough, by the rule below"
-        if enough
-        else f"Neither {tried} are enough, by the rule below; whether {TRIED * 9 // 4:,} are was "
-        "not tried"
-    )
+    found = gains(table)
+    if found.empty:
+        return "**Not run**: no record says yet how long a training has to be."
+    tried = [f"{steps:,}" for steps in found.index]
+    enough = found.index[found.max(axis=1) < ENOUGH]
+    if enough.empty:
+        verdict = f"Not enough by the rule below: {wording.listed(tried)} steps"
+    elif enough[0] == TRIED:
+        verdict = f"{TRIED} steps are enough, by the rule below"
+    else:
+        verdict = f"{enough[0]:,} steps are enough, by the rule below; {TRIED} are not"
+    parts = []
+    for steps, line in found.iterrows():
+        words = ", ".join(f"{name} {wording.signed(gain)}" for name, gain in line.items())
+        parts.append(f"from {steps:,} to {steps * 3 // 2:,} steps {words}")
     return (
         f"**{verdict}**: half as many steps more gain, {'; '.join(parts)} points (means of both "
         "samples, one run each: a gain of less than a point or two may be chance)."

@@ -154,7 +154,8 @@ def _peers_recipe(dataset: str, origin: str) -> Rows:
 
 INPUTS = beyond.INPUTS
 TRIED = 450  # optimiser steps of most rows in the search of a recipe
-LENGTHS = {"RGB and events": (300, 675, 1012), "RGB": (675, 1012), "events": (675, 1012)}
+LONGER = (675, 1012, 1518)  # each half as many again
+LENGTHS = {"RGB and events": (300, *LONGER), "RGB": LONGER, "events": LONGER}
 
 
 def _recipe() -> Rows:

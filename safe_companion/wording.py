@@ -1,5 +1,6 @@
 """How are counts and differences said? Singular and plural, better and worse, true minus signs."""
 
+from collections.abc import Sequence
 from math import floor, isfinite, isnan, log10
 
 MINUS = "\N{MINUS SIGN}"
@@ -16,6 +17,12 @@ WHERE = {  # a condition of the sample's recordings
 def counted(count: float, noun: str, plural: str = "") -> str:
     """A count with its noun: "1 run", "1,200 runs"; plural: where it is not the noun with an s."""
     return f"{count:,.0f} {noun if count == 1 else plural or noun + 's'}"
+
+
+def listed(names: Sequence[str]) -> str:
+    """["a", "b", "c"] -> "a, b and c"."""
+    *first, last = names
+    return f"{', '.join(first)} and {last}" if first else last
 
 
 def typeset(number: str) -> str:

@@ -155,7 +155,7 @@ def paint_capsules(out: np.ndarray, rows: np.ndarray) -> None:
                     out[y, x, k] += cover * (rows[i, 6 + k] * shade - out[y, x, k])
 
 
-@njit(cache=True)
+@njit(cache=True, error_model="numpy")  # checks of the divisions would keep it from vectorising
 def paint_card(
     out: np.ndarray, art: np.ndarray, inverse: np.ndarray, box: np.ndarray, shade: float
 ) -> None:
@@ -166,23 +166,32 @@ def paint_card(
     art_h, art_w = art.shape[:2]
     half_w, half_h = F32(art_w / 2), F32(art_h / 2)
     corner = F32(9)  # px of the art
+    left, right = max(0, box[0]), min(out.shape[1], box[2])
+    # Where a row's pixels lie on the art, and how much of each the card covers.
+    u = np.empty(max(0, right - left), np.float32)
+    v, cover = np.empty_like(u), np.empty_like(u)
     for y in range(max(0, box[1]), min(out.shape[0], box[3])):
-        row = inverse[:, 1] * F32(y) + inverse[:, 2]
-        for x in range(max(0, box[0]), min(out.shape[1], box[2])):
-            w = F32(1) / (inverse[2, 0] * F32(x) + row[2])
-            u = (inverse[0, 0] * F32(x) + row[0]) * w
-            v = (inverse[1, 0] * F32(x) + row[1]) * w
-            qx = max(abs(u - half_w) - half_w + corner, F32(0))
-            qy = max(abs(v - half_h) - half_h + corner, F32(0))
+        row_u = inverse[0, 1] * F32(y) + inverse[0, 2]
+        row_v = inverse[1, 1] * F32(y) + inverse[1, 2]
+        row_w = inverse[2, 1] * F32(y) + inverse[2, 2]
+        for i in range(u.size):  # a loop that a compiler can vectorise
+            x = F32(left + i)
+            w = F32(1) / (inverse[2, 0] * x + row_w)
+            art_u = (inverse[0, 0] * x + row_u) * w
+            art_v = (inverse[1, 0] * x + row_v) * w
+            qx = max(abs(art_u - half_w) - half_w + corner, F32(0))
+            qy = max(abs(art_v - half_h) - half_h + corner, F32(0))
             beyond = np.sqrt(qx * qx + qy * qy) - corner  # px outside the rounded outline
-            cover = min(F32(1), F32(0.5) - beyond / F32(1.5))
-            if cover <= 0:
+            cover[i] = min(F32(1), F32(0.5) - beyond / F32(1.5))
+            u[i] = min(max(art_u - F32(0.5), F32(0)), F32(art_w - 1.001))
+            v[i] = min(max(art_v - F32(0.5), F32(0)), F32(art_h - 1.001))
+        row = out[y, left:]
+        for i in range(u.size):
+            if cover[i] <= 0:
                 continue
-            u = min(max(u - F32(0.5), F32(0)), F32(art_w - 1.001))
-            v = min(max(v - F32(0.5), F32(0)), F32(art_h - 1.001))
-            iu, iv = int(u), int(v)
-            fu, fv = u - F32(iu), v - F32(iv)
+            iu, iv = int(u[i]), int(v[i])
+            fu, fv = u[i] - F32(iu), v[i] - F32(iv)
             for k in range(3):
                 top = art[iv, iu, k] + fu * (art[iv, iu + 1, k] - art[iv, iu, k])
                 low = art[iv + 1, iu, k] + fu * (art[iv + 1, iu + 1, k] - art[iv + 1, iu, k])
-                out[y, x, k] += cover * (shade * (top + fv * (low - top)) - out[y, x, k])
+                row[i, k] += cover[i] * (shade * (top + fv * (low - top)) - row[i, k])
