@@ -122,7 +122,7 @@ class Config:
     tower_lr_scale: NotNegative = 1.0  # learning rate of the towers relative to the fusion's
     warmup_fraction: Share = 0.05  # of all steps, linear; open
     final_lr_fraction: Share = 0.1  # cosine ends here ("decay rate 0.1")
-    weight_decay: NotNegative = 0.05  # on matrices only; open
+    weight_decay: NotNegative = 0.05  # where every side is larger than one; open
     schedule: Literal["cosine", "constant"] = "cosine"  # constant: 0.1009 of the rate (released)
     clip_norm: Positive = 1.0  # bound of the gradient's norm
     clip_norm_of: Literal["all", "fusion"] = "all"  # fusion: towers are not clipped (released)
@@ -519,7 +519,8 @@ def load_model(path: str | Path) -> tuple[Any, dict]:
 def load(dataset: Any, config: Config, **options: Any) -> Iterator[dict]:
     """Batches of clips on the device. A data set may have `workers`, `collate`, `finish(batch)`."""
     device, _, _ = here()
-    data = getattr(dataset, "dataset", dataset)  # behind a Subset
+    data = getattr(dataset, "dataset", dataset)  # behind a Subset, that of `predict`,
+    data = getattr(data, "dataset", data)  # and one behind it, of whoever asks about a part
     options |= {"num_workers": getattr(data, "workers", None) or config.workers or 0}
     options |= {"pin_memory": device.type == "cuda", "collate_fn": getattr(data, "collate", None)}
     for batch in DataLoader(dataset, **options):
@@ -537,8 +538,7 @@ def predict(model: Any, dataset: Any, config: Config) -> Tensor:
     with autocast(config, device):
         text = model.text_tokens()
         for batch in load(own, config, batch_size=config.batch_size):
-            logits = model(batch.get("rgb"), batch.get("event"), text)
-            batches.append(logits.float().log_softmax(dim=1))
+            batches.append(model(batch.get("rgb"), batch.get("event"), text).float().log_softmax(1))
     gathered = [torch.cat(batches).cpu()] * size
     if size > 1:
         dist.all_gather_object(gathered, gathered[0])
@@ -556,7 +556,7 @@ def accuracy(log_probs: Tensor, labels: Tensor) -> dict[str, float]:
 
 
 def make_optimizer(model: nn.Module, config: Config) -> AdamW:
-    """AdamW over all trained parameters; vectors and single tokens are not decayed."""
+    """AdamW over all trained parameters; what has a side of one is not decayed (biases, 1x1)."""
     groups: dict[tuple[bool, bool], dict[str, Any]] = {}
     for name, p in model.named_parameters():
         tower = name.startswith(("vision.", "text."))

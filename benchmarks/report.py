@@ -1,4 +1,4 @@
-"""Runs the benchmarks and writes what they print into RESULTS.md: `make benchmarks`, 15 minutes.
+"""Runs the benchmarks and writes what they print into RESULTS.md: `make benchmarks`, 45 minutes.
 
     python benchmarks/report.py                 # all of them
     python benchmarks/report.py kernels memory  # these; the others' parts stay

@@ -255,7 +255,8 @@ def finding_of_conjunctions(found: Found) -> str:
     bind = [row for row in fusions if min(_of_seen(run) for run in found[row]) > most]
     best = str(table["seen pairs"].reindex(fusions).idxmax())
     line, fewest = table.loc[best], int(table.seeds[fusions].min())
-    shown = f"{len(bind) or 'None'} of {len(fusions)} fusions {'is' if len(bind) < 2 else 'are'}"
+    shown = f"{len(bind) or 'None'} of {len(fusions)} models of both cameras "
+    shown += "is" if len(bind) < 2 else "are"
     return (
         f"**{shown} shown to bind colours to motions**{': ' if bind else ''}{'; '.join(bind)}. The "
         f"highest on seen pairs, *{best}*, has {line['seen pairs']:.1f} % of them and "

@@ -6,8 +6,9 @@ On the samples the numbers themselves are never compared, since the sample world
 one. What is compared is the difference of a claim to the claim that it is set against, paired by
 seed and by test recording, with its 95 % interval:
 
-- hardly trained: the last training loss of either is more than half of a guess's, log(classes);
-  such a row says nothing of a method, so this comes before all others
+- hardly trained: the last training loss of either is more than half of a guess's, log(classes) of
+  those that the loss runs over; such a row says nothing of a method, so this comes before all
+  others
 - same direction: it excludes zero, on the paper's side
 - opposite: it excludes zero, on the other side
 - smaller than the paper's: it holds zero, and excludes the paper's effect
@@ -31,7 +32,9 @@ reproduced" too often, and a verdict from one seed. The part about real data was
 the samples' records existed; no real run of HARDVS or PokerEvent has been made yet. 2026-11-26: the
 rule above, written after those records, and before those of the test lists of 2,500 recordings;
 but for "hardly trained", which took "same direction" from three rows of other methods on that day,
-and rows of that kind, which no longer widen the intervals of others in their table.
+and rows of that kind, which no longer widen the intervals of others in their table. 2026-11-27: a
+guess is among the classes that the loss runs over, which for heads that read names are those of the
+training list; no verdict changed.
 """
 
 import json

@@ -263,15 +263,15 @@ def released_options(parser: argparse.ArgumentParser) -> None:
 
 def released(options: argparse.Namespace) -> None:
     import safe_core
-    from safe_companion import datasets, released
+    from safe_companion import datasets, processes, released
 
+    device, _, _ = processes.join()
     fields = dict(vars(options))
     checkpoint = fields.pop("checkpoint")
     draws = fields.pop("draws")
     config = safe_core.configure("paper", **released.RELEASED | fields)
     splits = datasets.open_dataset(config)
     model = released.load_released_checkpoint(checkpoint, class_names=splits.class_names, **fields)
-    device, _, _ = safe_core.here()
     print(f"{splits.origin} data: {config.dataset}, {len(splits.test)} test recordings")
     for draw, score in enumerate(released.evaluate(model.to(device), splits.test, draws=draws)):
         print(f"draw {draw}: top-1 {score['top1']:.2f} %, top-5 {score['top5']:.2f} %")

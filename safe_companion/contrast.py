@@ -69,9 +69,10 @@ class Contrast(nn.Module):
     def loss(self, features: Features, labels: Tensor) -> Tensor:
         """Mean, in nats, of the losses of every two of: frames, event images, sentences.
 
-        Over the whole batch of all processes. Frames and event images of one recording belong
-        together; a sentence belongs to every recording of its class. Classes that the batch lacks
-        are no negatives, so that names which no recording has are not learnt to be wrong.
+        Over the whole batch of all processes; with config.accumulate over each part of it alone,
+        which is another loss. Frames and event images of one recording belong together; a sentence
+        belongs to every recording of its class. Classes that the batch lacks are no negatives, so
+        that names which no recording has are not learnt to be wrong.
         """
         images, text, factor = features
         if dist.is_initialized() and dist.get_world_size() > 1:

@@ -78,7 +78,8 @@ def of_rows(
 
     untrained: rows that `records.hardly_trained` names, which are compared with nothing.
     """
-    rows = table[table.difference.notna() & ~table.index.isin(untrained)]
+    begun = table.index[0] not in untrained  # else nothing is compared with it
+    rows = table[table.difference.notna() & ~table.index.isin(untrained) & begun]
     if table.difference.isna().all():
         return NOT_RUN
     clear = rows[rows.effect.isin(["better", "worse"])]

@@ -1,4 +1,4 @@
-"""How far does one condition alone decide? Test sets of the sample at fixed light, speed, noise.
+"""How far does one condition alone decide? Test sets of a sample at fixed light, speed, noise.
 
     clips = AtLevel(config, "light", 0.01)
 
@@ -20,6 +20,7 @@ from safe_companion.recordings import Recording
 from safe_companion.sample import CLASSES, WORLD, World, simulate, stream
 from safe_core import Config
 
+DATASETS = ("hardvs", "pokerevent")  # conjunctions are always in good light, whatever the World
 PER_CLASS = 10  # recordings of a level
 SEED = 2  # of their streams; 0 and 1 are the samples'
 LIGHT = 0.1  # relative to a bright room, where light is not what is tried
@@ -62,17 +63,24 @@ def world_at(axis: str, level: float) -> World:
     return dataclasses.replace(WORLD, **{"p_event_hard": 0.0, "p_fast": 0.0} | knobs)
 
 
+def can_be_set(config: Config) -> bool:
+    """Whether a configuration's recordings are of a sample whose light, speed and noise can be."""
+    return config.origin == "sample" and config.dataset in DATASETS
+
+
 class AtLevel(ClipDataset):
     """Clips of recordings at a level of an axis, PER_CLASS of each class of the sample.
 
-    Simulated when they are asked for; their clips are kept as those of the sample are.
+    Simulated when they are asked for; their clips are kept as those of the sample are. ValueError
+    where no level can be set.
     """
 
     def __init__(self, config: Config, axis: str, level: float):
-        if config.origin != "sample" or config.dataset not in CLASSES:
+        if not can_be_set(config):
             raise ValueError(
                 f"found dataset={config.dataset!r} with data_root={config.data_root!r}; expected "
-                "the generated sample: only there can light, speed and noise be set"
+                f"the generated sample of {' or '.join(DATASETS)}: only there can light, speed and "
+                "noise be set. Ask for corruptions."
             )
         names = CLASSES[config.dataset]
         items = [(f"{k:03d}-{i:03d}", k) for k in range(len(names)) for i in range(PER_CLASS)]

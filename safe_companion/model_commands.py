@@ -60,15 +60,16 @@ def robustness_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--on",
         choices=get_args(robustness.On),
-        help="its test clips corrupted, or the sample at fixed light, speed and noise; default: "
-        "both on the sample, else corruptions",
+        help="its test clips corrupted, or a sample at fixed light, speed and noise; default: "
+        "both on the samples of HARDVS and PokerEvent, else corruptions",
     )
     flags.add_options(parser, prediction.OPTIONS, default="as trained")
 
 
 def robustness(options: argparse.Namespace) -> None:
-    from safe_companion import robustness
+    from safe_companion import processes, robustness
 
+    processes.join()
     found, file = robustness.measure(**vars(options))
     print(f"{robustness.summary(found)}\nin {file}")
 

@@ -211,14 +211,14 @@ def _folded(what: str, rows: list[str], why: str, how: str) -> str:
 def first_of_each(conditions: Sequence[str]) -> list[int]:
     """One index for each condition, so that none is picked by its looks.
 
-    Of n conditions in alphabetical order, the search for the i-th starts at i / n of the list.
+    Of n conditions in alphabetical order, the search for the i-th starts at i / n of the list, and
+    goes on from its beginning.
     """
     kinds = sorted(set(conditions))
-    found = []
-    for i, kind in enumerate(kinds):
-        start = i * len(conditions) // len(kinds)
-        found.append(start + list(conditions[start:]).index(kind))
-    return found
+    twice = [*conditions, *conditions]
+    starts = [i * len(conditions) // len(kinds) for i in range(len(kinds))]
+    found = [twice.index(kind, start) for kind, start in zip(kinds, starts, strict=True)]
+    return [index % len(conditions) for index in found]
 
 
 def parameter_counts(opened: Opened) -> HTML:

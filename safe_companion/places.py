@@ -7,6 +7,8 @@ import re
 from pathlib import Path
 from typing import Any
 
+import torch
+
 import safe_core
 from safe_companion import ROOT
 from safe_companion.models import released
@@ -17,6 +19,9 @@ PREDICTIONS = "predictions.npz"
 TABLE = "predictions.csv"  # for people; all that runs up to 2026-11-26 have
 CHECKPOINT = "best.safetensors"
 DRAWS = "draws.json"
+# What lies beside a record and is made of its run's weights.
+OF_WEIGHTS = (CHECKPOINT, "best.json", DRAWS, "robustness.json", "temperature.json")
+STATE = "last.pt"  # of an interrupted run, with which it goes on
 UNSTUDIED = ("dataset", "data_root", "seed", "workers", "on_bad_recording")  # in no run's name
 
 
@@ -106,5 +111,25 @@ class Place:
 
 def seeds_of(config: Config) -> list[Path]:
     """Folders of the committed runs of a configuration, whatever its seed, by seed."""
-    folders = Place.of(config).committed.parent.glob("seed*")
-    return sorted(folders, key=lambda folder: int(folder.name.removeprefix("seed")))
+    return recorded(Place.of(config).committed.parent)
+
+
+def recorded(folder: Path) -> list[Path]:
+    """The folders seed0, seed1, ... in a folder that hold a record, by seed."""
+    found = [file.parent for file in folder.glob(f"seed*/{RECORD}")]  # not seed0.old
+    seeds = {int(place.name[4:]): place for place in found if re.fullmatch(r"seed\d+", place.name)}
+    return [seeds[seed] for seed in sorted(seeds)]
+
+
+def config_of_state(out_dir: Path) -> Config | None:
+    """How the run whose state lies in a folder was trained so far; None if there is none.
+
+    Not by the last start: that may have trained nothing.
+    """
+    file = out_dir / STATE
+    if not file.exists():
+        return None
+    try:  # its tensors are not read
+        return Config(**torch.load(file, "cpu", weights_only=True, mmap=True)["about"]["config"])
+    except Exception as error:  # damaged files raise many kinds
+        raise ValueError(f"{file}: cannot be resumed: {error}") from error

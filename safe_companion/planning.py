@@ -218,6 +218,7 @@ def compared(base: Config) -> str:
     cards = int(claim.setting.split()[0])
     at_peak = hours([base], cards * CARDS["rtx3090"])
     return (
-        f"The paper reports {claim.value:g} h for one training with {claim.setting}; with these "
-        f"counts that is {at_peak / claim.value:.0%} of their peak."
+        f"The paper reports {claim.value:g} h for one training with {claim.setting}; if they "
+        "computed what is counted here, in half precision (neither is known), that was "
+        f"{at_peak / claim.value:.0%} of their peak."
     )

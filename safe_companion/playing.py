@@ -14,6 +14,7 @@ import dataclasses
 import hashlib
 import io
 import json
+import re
 import zlib
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,7 @@ from safe_core import Config
 
 FOLDER = ROOT / "book" / "_static" / "play" / "data"
 DATASETS = ("hardvs", "pokerevent")
+OWN = re.compile(rf"({'|'.join(DATASETS)})(-\w+)?\.js")  # scripts that an export writes
 # The models of a data set, and in what each differs from the sample's preset.
 MODELS: dict[str, dict[str, Any]] = {
     "safe": {},
@@ -271,15 +273,21 @@ def tested(file: Path) -> dict[str, Any] | None:
 
 
 def export(out: Path = FOLDER, *, runs: Path | None = None) -> list[tuple[Path, int]]:
-    """(file, its bytes) of all files written into `out`.
+    """(file, its bytes) of all files written into `out`, where scripts of an older export go.
 
     runs: a folder of runs, ORIGIN/DATASET/WHAT_DIFFERS/seed0/best.safetensors; default: results/ of
     this project, and where a run lies while it is made. FileNotFoundError: a run is not there;
-    ValueError: a checkpoint is not what it should be. Nothing is written unless all is there.
+    ValueError: a checkpoint is not what it should be; FileExistsError: `out` holds other scripts.
+    Nothing is written unless all is there.
     """
+    there = sorted(out.glob("*.js"))
+    if others := [file.name for file in there if not OWN.fullmatch(file.name)]:
+        raise FileExistsError(
+            f"{out}: found {', '.join(others)}; expected no scripts but those of an export. Choose "
+            "another folder."
+        )
     files = {dataset: files_of(dataset, runs) for dataset in DATASETS}
     scripts: dict[str, dict[str, Any]] = {}
-    pictures = []
     for dataset in DATASETS:
         splits = datasets.open_dataset(safe_core.configure(dataset=dataset))
         indices = chosen(splits)
@@ -301,14 +309,17 @@ def export(out: Path = FOLDER, *, runs: Path | None = None) -> list[tuple[Path, 
             "models": about,
             "recordings": told,
         }
-        pictures.append(still(clips[[line["cause"] for line in told].index("none")]))
+        if dataset == DATASETS[0]:
+            picture = still(clips[[line["cause"] for line in told].index("none")])
     out.mkdir(parents=True, exist_ok=True)
-    for old in out.glob("*.js"):
+    for old in there:
         old.unlink()
-    for name, content in scripts.items():
-        (out / f"{name}.js").write_text(script(name, content))
-    pictures[0].save(out / "still.png", optimize=True)
-    return [(file, file.stat().st_size) for file in sorted(out.iterdir())]
+    written = [out / f"{name}.js" for name in scripts]
+    for file, (name, content) in zip(written, scripts.items(), strict=True):
+        file.write_text(script(name, content))
+    written.append(out / "still.png")
+    picture.save(written[-1], optimize=True)
+    return [(file, file.stat().st_size) for file in sorted(written)]
 
 
 def model_content(

@@ -11,7 +11,6 @@ import dataclasses
 import functools
 import hashlib
 import json
-import time
 from pathlib import Path
 from typing import Any
 
@@ -37,8 +36,9 @@ from safe_companion import (
 )
 from safe_companion.augmentation import Augmentation, draw_augmentation, stack_images
 from safe_companion.events import BACKGROUND, event_image
+from safe_companion.places import STATE
 from safe_companion.prompts import prompt_sentences
-from safe_companion.records import commit, machine, today, write_json
+from safe_companion.records import commit, machine, other_fields, read_json, today, write_json
 from safe_core import Config
 
 # Of a recording of the sample, one frame and the window up to the next.
@@ -141,20 +141,40 @@ def pretrain(
 
     modality="event" or "rgb": from these images and their sentences alone. Works in one process or
     in several, and an interrupted one goes on, as `runs.train` does; the state stays in out_dir.
-    Returns the record; an empty dict in all processes but the first. Raises as `runs.train` does.
+    Returns the record; an empty dict in all processes but the first. Raises as `runs.train` does,
+    and FileExistsError if `out` is there, unless this very training has made it, or goes on.
     """
     if out.suffix != ".safetensors":
         raise ValueError(f"{out}: found the suffix {out.suffix!r}; expected .safetensors")
     if (config.model, config.classifier) != ("clip", "text"):
         raise ValueError(f"model={config.model!r} is not pre-trained; see pretraining.configure")
-    start = time.perf_counter()
+    if config.accumulate != 1:
+        raise ValueError(
+            f"found accumulate={config.accumulate}; expected 1: the loss compares all clips of a "
+            "batch, so one of its parts has another. Use checkpoint_vision, or more processes."
+        )
     _, rank, size = processes.join()
     folder = out_dir or ROOT / "runs" / "pretraining" / out.stem
     lock = locks.take(folder) if rank == 0 else None
-    if size > 1:
-        dist.barrier()  # all find what the last holder of the lock has left
+    try:
+        if size > 1:
+            dist.barrier()  # all find what the last holder of the lock has left
+        return pretrain_alone(config, out, folder, pairs_per_class, resume=resume)
+    finally:
+        if lock:
+            lock.release()
+
+
+def pretrain_alone(
+    config: Config, out: Path, folder: Path, pairs_per_class: int, *, resume: bool
+) -> dict[str, Any]:
+    """`pretrain` with its state in a folder where no other is at work."""
     splits = runs.open_in_all_processes(config)
     of_stream = config.data_root is None
+    trained = sample.trained_labels(config.dataset) if of_stream else []
+    pairs = pairs_per_class * len(trained) if of_stream else len(splits.train)
+    if not (resume and (folder / STATE).exists()):
+        check_place(out, config, splits.fingerprint, pairs)
     train: Any = Stream(config, pairs_per_class) if of_stream else splits.train
     sentences = prompt_sentences(splits.class_names, config)
     test = splits.test
@@ -162,7 +182,7 @@ def pretrain(
         test = datasets.open_dataset(dataclasses.replace(config, modality="both")).test
     before = zero_shot(safe_core.build(config, sentences), test)
     told = {k: v for k, v in dataclasses.asdict(config).items() if k != "workers"}
-    identity = told | {"data": splits.fingerprint, "pairs": len(train)}
+    identity = told | {"data": splits.fingerprint, "pairs": pairs}
     result = safe_core.fit(
         config,
         train,
@@ -176,26 +196,45 @@ def pretrain(
     )
     model, _ = safe_core.load_model(folder / "best.safetensors")
     after = zero_shot(model, test)
-    if lock is None:
+    if safe_core.here()[1] > 0:
         return {}
+    root = {"data_root": config.data_root and Path(config.data_root).name}  # no path of a machine
+    skipped = [(name, reason.replace(f"{splits.root}/", "")) for name, reason in splits.skipped]
     record = {
         "made_by": "safe pretrain",
-        "config": dataclasses.asdict(config),
-        "data": splits.facts | {"train": 0 if of_stream else len(train)},
-        "pairs": len(train) if of_stream else 0,
-        "steps": config.steps_for(len(train)),
+        "config": dataclasses.asdict(config) | root,
+        "data": splits.facts | {"train": 0 if of_stream else pairs, "skipped": skipped},
+        "pairs": pairs if of_stream else 0,
+        "steps": config.steps_for(pairs),
         "history": result["history"],
         "zero_shot": {"before": before, "after": after},
         "chance": 100 / len(sentences),
-        "minutes": (time.perf_counter() - start) / 60,
+        "minutes": sum(row["seconds"] for row in result["history"]) / 60,  # of all sessions
         "behaviour": behaviour.versions_of(config),
         "commit": commit(),
         "date": today(),
         **machine(),
     }
     write_tower(model, out, record)
-    lock.release()
     return record
+
+
+def check_place(out: Path, config: Config, fingerprint: str, pairs: int) -> None:
+    """FileExistsError if a tower, or its description, is there that another training has made."""
+    about = out.with_suffix(".json")
+    if not out.exists() and not about.exists():
+        return
+    try:
+        record = read_json(about)["record"]
+        there = (record["data"]["fingerprint"], record["pairs"] + record["data"]["train"])
+        if there == (fingerprint, pairs) and not other_fields(record, config):
+            return
+    except (OSError, ValueError, KeyError, TypeError):  # damaged, or of another making
+        pass
+    raise FileExistsError(
+        f"{out}: found the tower of something else; expected none, or that of this very training. "
+        "Choose another name, or move it away."
+    )
 
 
 def zero_shot(model: Any, test: Any) -> dict[str, float]:

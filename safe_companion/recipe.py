@@ -8,6 +8,7 @@ from collections.abc import Mapping
 import pandas as pd
 
 from safe_companion import rivals, wording
+from safe_companion.datasets import TITLES
 from safe_companion.rows import INPUTS, LENGTHS, LONGER, TRIED
 from safe_companion.studies import Found
 
@@ -61,19 +62,25 @@ def gains(table: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame.from_dict(lines, orient="index", columns=list(INPUTS))
 
 
+def enough(table: pd.DataFrame) -> int | None:
+    """The shortest length whose gains all stay below ENOUGH; None where no length is known to."""
+    lengths = gains(table).max(axis=1)
+    return next((int(steps) for steps, most in lengths.items() if most < ENOUGH), None)
+
+
 def finding(table: pd.DataFrame) -> str:
     """The first sentence of the page, of `scores`."""
     found = gains(table)
     if found.empty:
         return "**Not run**: no record says yet how long a training has to be."
-    tried = [f"{steps:,}" for steps in found.index]
-    enough = found.index[found.max(axis=1) < ENOUGH]
-    if enough.empty:
-        verdict = f"Not enough by the rule below: {wording.listed(tried)} steps"
-    elif enough[0] == TRIED:
+    steps = enough(table)
+    if steps is None:
+        tried = wording.listed([f"{length:,}" for length in found.index])
+        verdict = f"Not enough by the rule below: {tried} steps"
+    elif steps == TRIED:
         verdict = f"{TRIED} steps are enough, by the rule below"
     else:
-        verdict = f"{enough[0]:,} steps are enough, by the rule below; {TRIED} are not"
+        verdict = f"{steps:,} steps are enough, by the rule below; {TRIED} are not"
     parts = []
     for steps, line in found.iterrows():
         words = ", ".join(f"{name} {wording.signed(gain)}" for name, gain in line.items())
@@ -81,4 +88,48 @@ def finding(table: pd.DataFrame) -> str:
     return (
         f"**{verdict}**: half as many steps more gain, {'; '.join(parts)} points (means of both "
         "samples, one run each: a gain of less than a point or two may be chance)."
+    )
+
+
+def beside_longer(found: Mapping[str, Found]) -> str:
+    """SAFE of more steps beside late fusion of TRIED steps a model, which has twice that in all."""
+    parts = []
+    for dataset, rows in found.items():
+        lengths = by_length(rows).reindex(columns=["RGB and events", LATE])
+        safe, late = lengths["RGB and events"].reindex(LONGER[:2]), lengths[LATE].get(TRIED)
+        if safe.notna().all() and pd.notna(late):
+            longer = " and ".join(f"{top1:.1f}" for top1 in safe)
+            parts.append(f"{TITLES[dataset]} {longer} % beside {late:.1f} %")
+    if not parts:
+        return ""
+    steps = " and ".join(f"{steps:,}" for steps in LONGER[:2])
+    return (
+        f" Two models are twice the steps, though; SAFE after {steps} steps beside the two after "
+        f"{TRIED} each: {'; '.join(parts)}."
+    )
+
+
+def in_short(found: Mapping[str, Found]) -> str:
+    """For the first screen: how far the tables' models are from trained out; {data set: runs}."""
+    ahead, tried = 0, 0
+    for rows in found.values():
+        lengths = by_length(rows)
+        if LATE in lengths and "RGB and events" in lengths:
+            pairs = lengths[["RGB and events", LATE]].dropna()
+            ahead += int((pairs[LATE] > pairs["RGB and events"]).sum())
+            tried += len(pairs)
+    table = scores(found)
+    steps = enough(table)
+    if not tried or gains(table).empty or steps == TRIED:
+        return ""
+    reason = (
+        "more steps than a sweep on two cores can pay still gained"
+        if steps is None
+        else f"{steps:,} steps would do (half as many more gain less than a point), and a sweep on "
+        f"two cores can pay {TRIED}"
+    )
+    return (
+        f"**No table shows fully trained models**: {reason}. In {ahead} of {tried} comparisons "
+        "(each length on each sample, one run each) the averaged single models are ahead of a SAFE "
+        f"of as many steps as either.{beside_longer(found)}"
     )

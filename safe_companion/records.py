@@ -26,9 +26,9 @@ import timm
 import torch
 
 import safe_core
-from safe_companion import ROOT, behaviour, datasets, predictions, prompts, variants
+from safe_companion import ROOT, behaviour, datasets, predictions, prompts, sample, unseen, variants
 from safe_companion.peers import PEERS
-from safe_companion.places import CHECKPOINT, RECORD, Place
+from safe_companion.places import CHECKPOINT, RECORD, STATE, Place, config_of_state, recorded
 from safe_core import FIELDS, Config
 
 # of a configuration, when a run is resumed
@@ -39,10 +39,10 @@ MAY_DIFFER += ["compile", "checkpoint_vision"]
 def all_runs() -> dict[str, list[dict]]:
     """{"sample/pokerevent/base": its runs by seed}: every committed run, by name."""
     found: dict[str, list[dict]] = {}
-    for file in sorted((ROOT / "results").glob(f"*/*/*/seed*/{RECORD}")):
-        name = file.parents[1].relative_to(ROOT / "results").as_posix()
-        found.setdefault(name, []).append(load_run(file.parent))
-    return {k: sorted(v, key=lambda run: run["config"]["seed"]) for k, v in found.items()}
+    for folder in sorted((ROOT / "results").glob("*/*/*")):
+        if runs := [load_run(place) for place in recorded(folder)]:
+            found[folder.relative_to(ROOT / "results").as_posix()] = runs
+    return found
 
 
 # ------------------------------------------------------------------------------- records
@@ -50,7 +50,8 @@ def all_runs() -> dict[str, list[dict]]:
 def commit(folder: Path = ROOT) -> str | None:
     """The checked-out commit of the repository at `folder`; None outside git.
 
-    It ends in "-dirty" if what decides a run differs from it: modules, weights, sentences.
+    It ends in "-dirty" if what decides a run differs from it, or is new: modules, weights,
+    sentences.
     """
 
     def git(*words: str) -> subprocess.CompletedProcess:
@@ -61,10 +62,12 @@ def commit(folder: Path = ROOT) -> str | None:
     except OSError:  # no git on this machine
         return None
     decisive = ("safe_core.py", "safe_companion", "weights", "book/classes", "book/prompts")
-    changed = git("diff", "--quiet", "HEAD", "--", *decisive).returncode != 0
+    # No lock, so that none who commits meanwhile is refused.
+    status = ("--no-optional-locks", "status", "--porcelain", "--untracked-files=all")
+    found = git(*status, "--", *decisive)
     if not head:
         return None
-    return f"{head}-dirty" if changed else head
+    return f"{head}-dirty" if found.stdout or found.returncode else head
 
 
 def processor() -> str:
@@ -121,9 +124,13 @@ def outdated(run: dict) -> list[str]:
 
 
 def other_fields(record: dict, config: Config) -> list[str]:
-    """Fields that a record's run and a configuration must share and do not."""
+    """Fields that a record's run and a configuration must share and do not.
+
+    Not `epochs` where `steps` says how long a training is.
+    """
     before = {name: field.default for name, field in FIELDS.items()} | record["config"]
-    compared = [name for name in FIELDS if name not in MAY_DIFFER or name == "epochs"]
+    also = () if config.steps else ("epochs",)
+    compared = [name for name in FIELDS if name not in MAY_DIFFER or name in also]
     return [name for name in compared if before[name] != getattr(config, name)]
 
 
@@ -144,9 +151,10 @@ def about(config: Config, splits: datasets.Splits) -> dict[str, Any]:
 def note_start(out_dir: Path, config: Config, *, resume: bool) -> list[dict]:
     """[{"commit", "config"}] of a run's starts, the last this one, which is noted here.
 
-    FileExistsError if the folder holds a run and resume is not given.
+    FileExistsError if the folder holds a run and resume is not given, or weights without the state
+    from which to go on. ValueError if the run was begun with more epochs. Then nothing is noted.
     """
-    begun = any((out_dir / name).exists() for name in ("last.pt", RECORD))
+    begun = any((out_dir / name).exists() for name in (STATE, RECORD))
     if begun and not resume:
         raise FileExistsError(f"{out_dir} holds a run: resume it, or choose another folder")
     if resume and not begun:
@@ -160,9 +168,27 @@ def note_start(out_dir: Path, config: Config, *, resume: bool) -> list[dict]:
             Config(**start["config"]), start["commit"]
     except Exception as error:  # damaged content raises many kinds
         raise ValueError(f"{file}: does not say how the run was begun ({error!r})") from error
+    if resume:
+        check_resumable(out_dir, config)
     starts = [*before, {"commit": commit(), "config": dataclasses.asdict(config)}]
     write_json(file, starts)
     return starts
+
+
+def check_resumable(out_dir: Path, config: Config) -> None:
+    """As `note_start` says; a folder without any of it is fine."""
+    before = config_of_state(out_dir)
+    left = [name for name in (RECORD, CHECKPOINT) if (out_dir / name).exists()]
+    if before is None and left:  # it would begin anew, and overwrite them
+        raise FileExistsError(
+            f"{out_dir}: found {' and '.join(left)}, and no {STATE} to go on from; choose another "
+            "folder, or move that one away, to train from the start"
+        )
+    if before and not (before.steps or config.steps) and config.epochs < before.epochs:
+        raise ValueError(
+            f"epochs={config.epochs}: the run in {out_dir} was begun with {before.epochs}; give no "
+            "fewer, or choose another folder"
+        )
 
 
 def write_record(
@@ -279,10 +305,22 @@ def hardly_trained(run: dict) -> bool:
     """Whether the last epoch's training loss is still more than BEGUN of a guess's."""
     if run.get("log_probs") is None:
         return False
-    guess = np.log(run["log_probs"].shape[1])
+    guess = np.log(classes_of_loss(run))
     if run["config"].get("model") == "safe-branches":  # its loss is also that of both branches
         guess *= 1 + 2 * variants.AUXILIARY
     return bool(run["history"][-1]["train_loss"] > BEGUN * guess)
+
+
+def classes_of_loss(run: dict) -> int:
+    """Over how many classes a run's loss runs: where cosines learn, those with recordings only."""
+    config, count = run["config"], run["log_probs"].shape[1]
+    kind = (config.get("model", "safe"), config.get("classifier", "tokens"))
+    if kind not in (("safe", "text"), ("cosines", "text"), ("safe-branches", "tokens")):
+        return count
+    absent = set(unseen.held_out(count, config.get("held_out", 0)))
+    if config["dataset"] == "conjunctions":
+        absent |= set(sample.UNSEEN)
+    return count - len(absent)
 
 
 def of_gpu(run: dict) -> bool:

@@ -15,7 +15,16 @@ import torch
 from scipy import stats
 
 import safe_core
-from safe_companion import ROOT, behaviour, calibration, datasets, how_far, prediction, records
+from safe_companion import (
+    ROOT,
+    behaviour,
+    calibration,
+    datasets,
+    how_far,
+    levels,
+    prediction,
+    records,
+)
 from safe_companion.corruptions import CORRUPTIONS, Corrupted
 from safe_companion.levels import AXES, AtLevel
 from safe_companion.recordings import RecordingError
@@ -91,8 +100,8 @@ def measure(
 ) -> tuple[dict[str, Any], Path]:
     """(what robustness.json says, that file) of a checkpoint; by default beside it.
 
-    on: default: both for a model of the sample, else corruptions. fields: as in
-    prediction.evaluate. ValueError if the data have other classes, or no levels can be set.
+    on: default: corruptions, and levels if they can be set. fields: as in prediction.evaluate.
+    ValueError if the data have other classes, or no levels can be set.
     """
     made_by = records.commit()
     checkpoint = Path(checkpoint)
@@ -104,7 +113,7 @@ def measure(
     if splits.class_names != about["class_names"]:
         clips = prediction.clips_of(splits, "test", about["class_names"], config)
     chosen: list[On] = [on] if on else ["corruptions"]
-    if on is None and config.origin == "sample":
+    if on is None and levels.can_be_set(config):
         chosen.append("levels")
     device, _, _ = safe_core.here()
     model.to(device)

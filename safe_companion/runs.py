@@ -21,7 +21,14 @@ from safe_companion import (
     prompts,
     released,
 )
-from safe_companion.places import CHECKPOINT, RECORD, Place, run_name
+from safe_companion.places import (
+    CHECKPOINT,
+    OF_WEIGHTS,
+    RECORD,
+    Place,
+    config_of_state,
+    run_name,
+)
 from safe_companion.records import (
     MAY_DIFFER,
     about,
@@ -122,8 +129,8 @@ def train_alone(
             print(
                 f"left out: {counted(len(splits.skipped), 'recording')}, see {RECORD}", flush=True
             )
-        if len(starts) > 1:
-            tell_changes(Config(**starts[-2]["config"]), config)
+        if before := config_of_state(out_dir):
+            tell_changes(before, config)
     result = safe_core.fit(
         config,
         splits.train,
@@ -169,15 +176,13 @@ def check_same(record: dict, config: Config, folder: Path) -> None:
 
 def tell_changes(before: Config, config: Config) -> None:
     """Prints what is another than when a run was begun, and which learning rates that changes."""
+    if config.steps:
+        before = dataclasses.replace(before, epochs=config.epochs)  # no difference
     for name in MAY_DIFFER:
         old, new = getattr(before, name), getattr(config, name)
         if old != new:
             print(f"resumed with {name}={new!r}, begun with {old!r}", flush=True)
-    if config.epochs < before.epochs:
-        raise ValueError(
-            f"epochs={config.epochs}: the run was begun with {before.epochs}; give more"
-        )
-    if before.epochs != config.epochs and not config.steps:
+    if before.epochs != config.epochs:
         last = min(before.epochs, config.epochs) - 1
         rates = [safe_core.learning_rate(last, c.epochs, c) for c in (before, config)]
         print(
@@ -234,14 +239,15 @@ def keep(folder: Path, *, checkpoint: bool = False) -> Path:
     """Copies a run's record and predictions to where committed ones lie; returns that place.
 
     With `checkpoint` also the chosen epoch's weights in half precision, which some notebooks read.
+    What was made of the weights of another record's run is removed there.
     ValueError if another run's record lies there.
     """
     record = read_record(folder)
     config = Config(**record["config"])
     place = Place.of(config).committed
     check_origin(record, place)
-    if (place / RECORD).exists():
-        there = read_record(place)
+    there = read_record(place) if (place / RECORD).exists() else None
+    if there:
         other = other_fields(there, config)
         if there["sentences"] != record["sentences"]:
             other.append("sentences")
@@ -253,6 +259,9 @@ def keep(folder: Path, *, checkpoint: bool = False) -> Path:
             )
     place.mkdir(parents=True, exist_ok=True)
     predictions.keep(folder, place)
+    if there != record:
+        for name in OF_WEIGHTS:
+            (place / name).unlink(missing_ok=True)
     content = (folder / RECORD).read_bytes()  # last: where it is, the run is whole
     safe_core.write_atomically(place / RECORD, functools.partial(write_bytes, content))
     if checkpoint:

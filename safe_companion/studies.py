@@ -123,6 +123,9 @@ def _folder(config: safe_core.Config, rerun: bool) -> Path:
 # ---------------------------------------------------------------- sweeps
 
 
+OF_DATA = ("dataset", "data_root", "sample_seed", "on_bad_recording")  # which are opened, and how
+
+
 def check_data(asked: dict[str, dict]) -> None:
     """ValueError if records {file: configuration fields} are about other data than those at hand.
 
@@ -130,10 +133,11 @@ def check_data(asked: dict[str, dict]) -> None:
     """
     by_data: dict[tuple, list[Path]] = {}
     for file, fields in asked.items():
-        data = (fields["dataset"], fields["data_root"], fields.get("sample_seed"))
+        data = tuple(fields.get(name) for name in OF_DATA)
         by_data.setdefault(data, []).append(Path(file))
-    for (dataset, root, sample_seed), every in by_data.items():
-        config = safe_core.configure(dataset=dataset, data_root=root, sample_seed=sample_seed)
+    for data, every in by_data.items():
+        config = safe_core.configure(**dict(zip(OF_DATA, data, strict=True)))
+        dataset = config.dataset
         looked: list | None = [] if dataset == "folder" else None  # its runs ask for other things
         expected = datasets.open_dataset(config, skipped=looked).fingerprint
         files = [file for file in every if file.exists()]

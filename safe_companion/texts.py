@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 import safe_core
+from safe_companion import ROOT
 from safe_core import Config
 
 
@@ -60,15 +61,24 @@ class GivenVectors(nn.Module):
 def read_features(file: str | None, names: list[str]) -> Tensor:
     """Features [len(names), D_t] of an .npz file, which holds `features` [n, D_t] and `names` [n].
 
-    It may hold more names. ValueError says what it lacks, or what else was found.
+    It may hold more names. One that is not there is looked for in this project. ValueError says
+    what it lacks, or what else was found.
     """
     expected = "expected .npz with finite `features` [n, D_t] and `names` [n], none of them twice"
     if file is None:
         raise ValueError(f"text_source='file' needs text_file=FILE; {expected}")
+    path = Path(file).expanduser()
+    if not path.exists():
+        path = ROOT / path  # those of this project, from any folder
     try:
-        with np.load(Path(file).expanduser(), allow_pickle=False) as content:
+        with np.load(path, allow_pickle=False) as content:
             features = torch.from_numpy(content["features"].astype(np.float32))
             rows = {str(name): row for row, name in enumerate(content["names"])}
+    except FileNotFoundError as error:  # a checkpoint's model, too, is built from it
+        raise ValueError(
+            f"{file}: found no features (No such file in {Path.cwd()}, nor in {ROOT}); {expected}. "
+            "Put the file there, or give another text_file to a training."
+        ) from error
     except Exception as error:  # damaged bytes raise many kinds
         raise ValueError(f"{file}: found no features ({error!r}); {expected}") from error
     if features.ndim != 2 or len(features) != len(rows) or not features.isfinite().all():

@@ -18,6 +18,7 @@ import gpu  # noqa: E402
 import kernels  # noqa: E402
 import memory  # noqa: E402
 import report  # noqa: E402
+import versions  # noqa: E402
 
 
 def test_operators_that_change_no_content_launch_no_kernel():
@@ -114,3 +115,22 @@ def test_a_part_stays_where_nothing_can_be_measured_and_where_a_benchmark_fails(
     text = report.RESULTS.read_text()
     assert text.count("old") == 2 and text.count("|new|") == 1
     assert text.index("|new|") < text.index("old")
+
+
+def test_versions_train_for_the_steps_of_the_old_ones_epochs():
+    assert versions.steps_of("hardvs") == 4 * 32  # 43 of 48 recordings of 24 classes, batches of 32
+    assert versions.steps_of("pokerevent") == 4 * 34
+
+
+def test_versions_are_measured_in_turn_and_compared_by_their_medians():
+    called = []
+
+    def measure(version, dataset):
+        called.append((version, dataset))
+        return 10.0 * len(called) if version == "old" else 5.0
+
+    old, new = versions.in_turn(measure, "old", "new", "hardvs")
+    assert called == [("old", "hardvs"), ("new", "hardvs")] * versions.PASSES
+    assert versions.line("a run", old, new, "s") == (
+        "| a run [s] | 10.0, 30.0, 50.0 | 5.0, 5.0, 5.0 | 0.17 |"
+    )

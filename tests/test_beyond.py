@@ -106,12 +106,16 @@ def conjunctions_found(paper):
 def test_a_fusion_binds_if_every_seed_beats_what_late_fusion_can():
     bound = np.where(np.isin(LABELS, UNSEEN), 1, LABELS)
     said = beyond.finding_of_conjunctions(conjunctions_found([bound, bound]))
-    assert said.startswith("**1 of 5 fusions is shown to bind colours to motions**: paper. The")
+    assert said.startswith(
+        "**1 of 5 models of both cameras is shown to bind colours to motions**: paper. The"
+    )
     assert "*paper*, has 100.0 % of them and 0.0 % of the unseen ones" in said
     assert "cannot exceed 50 %" in said and "(at least 1 run each)" in said
     half = np.where(np.arange(len(LABELS)) % 3 > 0, 1, LABELS)
     said = beyond.finding_of_conjunctions(conjunctions_found([bound, half]))
-    assert said.startswith("**None of 5 fusions is shown to bind colours to motions**. The")
+    assert said.startswith(
+        "**None of 5 models of both cameras is shown to bind colours to motions**. The"
+    )
 
 
 def unseen_found():

@@ -425,3 +425,24 @@ def test_a_loss_of_several_parts_is_beside_the_same_parts_of_a_guess():
     assert not records.hardly_trained(run)
     history[0]["train_loss"] = 1.1 * np.log(4)
     assert records.hardly_trained(run)
+
+
+@pytest.mark.parametrize(
+    ("fields", "classes"),
+    [
+        ({}, 36),
+        ({"held_out": 1}, 36),
+        ({"model": "cosines", "classifier": "text"}, 24),
+        ({"model": "safe", "classifier": "text", "held_out": 1}, 20),
+        ({"dataset": "hardvs", "model": "safe", "classifier": "text", "held_out": 1}, 29),
+        ({"model": "safe-branches", "classifier": "tokens"}, 24),
+    ],
+)
+def test_a_guess_is_among_the_classes_that_the_loss_runs_over(fields, classes):
+    """The training list of the conjunctions has 24 of 36; heads that read names learn those."""
+    guess = np.log(classes) * (2 if fields.get("model") == "safe-branches" else 1)
+    run = of_accuracies(80)[0] | {"log_probs": np.zeros((100, 36))}
+    run["config"] = run["config"] | {"dataset": "conjunctions"} | fields
+    for share, hardly in ((0.51, True), (0.49, False)):
+        run["history"] = [{"train_loss": share * guess}]
+        assert records.hardly_trained(run) == hardly

@@ -512,6 +512,15 @@ def groups_of(**fields):
     return {names[id(p)]: g for g in optimizer.param_groups for p in g["params"]}
 
 
+def test_what_has_a_side_of_one_is_not_decayed_convolutions_among_it():
+    shapes = {"vector": (4,), "token": (1, 4), "matrix": (4, 3), "kernel": (4, 3, 3, 3)}
+    shapes |= {"point": (4, 3, 1, 1), "in_time": (4, 3, 3, 1, 1)}
+    model = torch.nn.ParameterDict({name: torch.ones(shape) for name, shape in shapes.items()})
+    optimizer = safe_core.make_optimizer(model, safe_core.configure("sample", weight_decay=0.1))
+    decayed = [p.shape for g in optimizer.param_groups if g["weight_decay"] for p in g["params"]]
+    assert {*map(tuple, decayed)} == {shapes["matrix"], shapes["kernel"]}
+
+
 def test_matrices_are_decayed_and_vectors_and_single_tokens_are_not():
     groups = groups_of(weight_decay=0.07)
     decayed = {name for name, group in groups.items() if group["weight_decay"]}

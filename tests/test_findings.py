@@ -98,6 +98,8 @@ def test_rows_that_are_hardly_trained_are_compared_with_nothing():
     said = findings.of_rows(table, untrained=["C3D"], **HERE)
     assert "*names* is better" in said and "*C3D* is worse" not in said
     assert said.endswith(" *C3D* is hardly trained: what it can do is not seen here.")
+    first = findings.of_rows(table, untrained=[table.index[0]], **HERE)
+    assert "nothing is trained far enough to be compared" in first
     none = findings.of_rows(table, untrained=["C3D", "names"], **HERE)
     assert none.startswith("**Beside *paper* (60.0 %) nothing is trained far enough to be compared")
 

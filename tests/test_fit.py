@@ -253,6 +253,10 @@ def test_a_clips_own_collate_and_finish_are_used(tmp_path):
     halves = run_fit(tmp_path / "a", config, train=Halves(12, config.frames))
     even = run_fit(tmp_path / "b", config, train=Even(12, config.frames))
     assert without_time(halves["history"]) == without_time(even["history"])
+    model, _ = safe_core.load_model(tmp_path / "a" / "best.safetensors")
+    whole, some = Halves(12, config.frames), [1, 5, 7]
+    part = safe_core.predict(model, torch.utils.data.Subset(whole, some), config)
+    torch.testing.assert_close(part, safe_core.predict(model, whole, config)[some])
 
 
 # ------------------------------------------------------------------------------- best epoch

@@ -510,3 +510,8 @@ def test_one_recording_of_each_condition_is_shown():
     conditions = ["dark", "fast", "none", "dark", "fast", "none"]
     assert notebooks.first_of_each(conditions) == [0, 4, 5]
     assert notebooks.first_of_each(["all"] * 3) == [0]
+
+
+def test_a_condition_that_comes_before_its_search_begins_is_found_from_the_start():
+    assert notebooks.first_of_each(["b", "a"]) == [1, 0]
+    assert notebooks.first_of_each(["c", "b", "c", "a", "a", "a"]) == [3, 1, 0]

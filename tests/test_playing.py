@@ -5,6 +5,7 @@ with the page is tested in a browser, in test_play_page.py.
 """
 
 import base64
+import dataclasses
 import functools
 import json
 import re
@@ -18,7 +19,16 @@ import torch
 from conftest import ROOT
 
 import safe_core
-from safe_companion import corruptions, datasets, models, playing, predictions, records, rivals
+from safe_companion import (
+    corruptions,
+    datasets,
+    models,
+    places,
+    playing,
+    predictions,
+    records,
+    rivals,
+)
 from safe_companion.sample import threshold_events
 
 CODE = ROOT / "book" / "_static" / "play"
@@ -376,6 +386,41 @@ def test_weights_get_as_many_bits_as_the_answers_need(untrained, monkeypatch):
     monkeypatch.setattr(playing, "BITS", (2,))
     with pytest.raises(ValueError, match="with 2 bits a weight"):
         playing.fewest_bits(untrained, some)
+
+
+@pytest.fixture
+def one_model(tmp_path, untrained, monkeypatch):
+    """The folder of runs of a page with one model, of one data set."""
+    monkeypatch.setattr(playing, "DATASETS", ("hardvs",))
+    monkeypatch.setattr(playing, "MODELS", {"event": {"modality": "event"}})
+    monkeypatch.setattr(playing, "BITS", (24,))  # answers of random weights lie close together
+    folder = tmp_path / "runs" / places.Place.of(untrained.config).name
+    folder.mkdir(parents=True)
+    names = splits("hardvs").class_names
+    about = {"config": dataclasses.asdict(untrained.config), "class_names": names}
+    about |= {"sentences": [[name] for name in names]}
+    safe_core.save_checkpoint(folder / "best.safetensors", untrained.state_dict(), about)
+    return tmp_path / "runs"
+
+
+def test_an_export_replaces_its_own_files_and_tells_of_no_other(tmp_path, one_model):
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "hardvs-12.js").write_text("of a page with more recordings")
+    (out / "notes.txt").write_text("mine")
+    written = playing.export(out, runs=one_model)
+    names = ["hardvs.js", "hardvs-event.js", *(f"hardvs-{i:02}.js" for i in range(12)), "still.png"]
+    assert [file.name for file, _ in written] == sorted(names)
+    assert all(file.stat().st_size == size for file, size in written)
+    assert {file.name for file in out.iterdir()} == {*names, "notes.txt"}
+
+
+def test_a_folder_of_other_scripts_stays_as_it_is(tmp_path):
+    (tmp_path / "hardvs-00.js").write_text("play")
+    (tmp_path / "engine.js").write_text("code")
+    with pytest.raises(FileExistsError, match="found engine.js; expected .* Choose another folder"):
+        playing.export(tmp_path, runs=tmp_path)
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["engine.js", "hardvs-00.js"]
 
 
 # ------------------------------------------------------------------------------- one pixel

@@ -18,7 +18,7 @@ from tiny import SENTENCES, Clips, batch_of
 
 import safe_core
 from safe_companion import __main__ as commands
-from safe_companion import pretraining, sample, towers
+from safe_companion import locks, pretraining, sample, towers
 from safe_companion.pretraining import Stream, configure, pretrain, render_pair
 
 FEW = {"workers": 0, "sample_train_per_class": 1, "sample_test_per_class": 1, "batch_size": 8}
@@ -129,8 +129,46 @@ def test_an_interrupted_run_goes_on(tmp_path):
         config, tmp_path / "b.safetensors", pairs_per_class=4, out_dir=tmp_path / "a", resume=True
     )
     assert again["zero_shot"]["after"] == whole["zero_shot"]["after"]
+    assert again["minutes"] == whole["minutes"] > 0  # of all sessions, though this one did nothing
     files = [(tmp_path / f"{name}.safetensors").read_bytes() for name in "ab"]
     assert files[0] == files[1]
+
+
+def test_a_tower_that_is_there_is_kept(tmp_path):
+    out = tmp_path / "tower.safetensors"
+    config = configure(dataset="hardvs", epochs=1, **FEW)
+    others = {out: b"weights", out.with_suffix(".json"): b'{"build": {}, "record": {"top1": 83}}'}
+    for file, content in others.items():
+        file.write_bytes(content)
+    for resume in (False, True):  # with nothing to go on from
+        with pytest.raises(FileExistsError, match="found the tower of something else; expected"):
+            pretrain(config, out, pairs_per_class=4, out_dir=tmp_path / "state", resume=resume)
+    assert not (tmp_path / "state" / "last.pt").exists()
+    assert all(file.read_bytes() == content for file, content in others.items())
+
+
+def test_a_tower_is_replaced_by_the_same_run_and_by_no_other(tmp_path):
+    out = tmp_path / "tower.safetensors"
+    config = configure(dataset="hardvs", epochs=1, **FEW)
+    pretrain(config, out, pairs_per_class=4, out_dir=tmp_path / "a")
+    for other, pairs in [(dataclasses.replace(config, seed=1), 4), (config, 5)]:
+        with pytest.raises(FileExistsError, match="something else"):
+            pretrain(other, out, pairs_per_class=pairs, out_dir=tmp_path / "b")
+    before = out.read_bytes()
+    out.write_bytes(b"damaged")
+    pretrain(config, out, pairs_per_class=4, out_dir=tmp_path / "b")
+    assert out.read_bytes() == before
+
+
+def test_a_training_that_fails_leaves_its_folder_to_the_next(tmp_path, monkeypatch):
+    monkeypatch.setattr(locks, "PATIENCE_S", 0)
+    config = configure(dataset="hardvs", epochs=1, **FEW)
+    how = {"pairs_per_class": 4, "out_dir": tmp_path / "state"}
+    large = dataclasses.replace(config, batch_size=800)
+    with pytest.raises(ValueError, match="batch_size=800") as failed:
+        pretrain(large, tmp_path / "a.safetensors", **how)
+    assert pretrain(config, tmp_path / "a.safetensors", **how)["steps"] == 2
+    assert failed.value  # as a notebook keeps it, with all that its frames held
 
 
 def one_of_two(rank, folder, cache, port):
@@ -172,13 +210,19 @@ def test_a_run_on_other_pairs_is_not_resumed(tmp_path):
 
 def test_recordings_of_ones_own_and_a_network_of_open_clip(tmp_path):
     root = make_root(tmp_path / "root", per_class=6)
+    bad = root / "action_001" / "train (0)" / "train (0).npz"
+    bad.write_bytes(b"no archive")
     fields = {"clip_model": "ViT-S-32-alt", "image_size": 64, "pretrained": False, "frames": 2}
+    fields |= {"on_bad_recording": "skip"}
     config = configure(
         "paper", dataset="hardvs", data_root=str(root), batch_size=4, epochs=1, workers=0, **fields
     )
     out = tmp_path / "s32.safetensors"
     record = pretrain(config, out, out_dir=tmp_path / "state")
     assert record["data"]["origin"] == "real" and record["data"]["train"] > 0
+    ((name, reason),) = record["data"]["skipped"]
+    assert name == "action_001/train (0)" and "npz" in reason
+    assert record["config"]["data_root"] == "root" and str(tmp_path) not in json.dumps(record)
     assert set(record["zero_shot"]["after"]) == {"both", "rgb", "event"}
     net = open_clip.create_model("ViT-S-32-alt", pretrained=str(out), force_image_size=64)
     trained, _ = safe_core.load_model(tmp_path / "state" / "best.safetensors")
@@ -192,6 +236,7 @@ def test_recordings_of_ones_own_and_a_network_of_open_clip(tmp_path):
     [
         ("a.pt", {}, "expected .safetensors"),
         ("a.safetensors", {"model": "safe"}, "not pre-trained"),
+        ("a.safetensors", {"accumulate": 2}, "found accumulate=2; expected 1"),
     ],
 )
 def test_what_cannot_be_written_or_trained_is_said_first(out, fields, says, tmp_path):

@@ -1,7 +1,10 @@
 """How long a training has to be: the rule for the steps, and the sentence that says its outcome."""
 
+import itertools
+
 import pandas as pd
 import pytest
+from made_runs import of_accuracies
 
 from safe_companion import recipe
 from safe_companion.rows import INPUTS
@@ -56,3 +59,29 @@ def test_one_input_that_still_gains_is_not_enough():
     lengths.loc["events, 675 steps"] = 51.0
     assert recipe.finding(lengths).startswith("**Not enough by the rule below: 450 steps**")
     assert "events +1.0 points" in recipe.finding(lengths)
+
+
+def test_the_first_screen_says_which_length_would_do_and_who_is_ahead_at_each(monkeypatch):
+    def found(event):
+        top1 = {"RGB and events": (70, 72, 72.5), "RGB": (50, 50, 50), "events": (50, 50, event)}
+        return {
+            recipe.row_of(name, steps): of_accuracies(accuracy)
+            for name, accuracies in top1.items()
+            for steps, accuracy in zip((450, 675, 1012), accuracies, strict=True)
+        }
+
+    late = itertools.cycle([71, 71, 73])
+    monkeypatch.setattr(
+        recipe.rivals, "rivals", lambda *_: {recipe.LATE: of_accuracies(next(late))}
+    )
+    assert recipe.in_short({"hardvs": found(50)}) == (
+        "**No table shows fully trained models**: 675 steps would do (half as many more gain less "
+        "than a point), and a sweep on two cores can pay 450. In 2 of 3 comparisons (each "
+        "length on each sample, one run each) the averaged single models are ahead of a SAFE of as "
+        "many steps as either. Two models are twice the steps, though; SAFE after 675 and 1,012 "
+        "steps beside the two after 450 each: HARDVS 72.0 and 72.5 % beside 71.0 %."
+    )
+    still = recipe.in_short({"hardvs": found(52)})
+    assert "more steps than a sweep on two cores can pay still gained. In 2 of 3" in still
+    assert recipe.in_short({"hardvs": {}}) == ""
+    assert recipe.in_short({"hardvs": found(50), "pokerevent": {}}) == ""  # no gain is known

@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 from conftest import ROOT
 
+import safe_core
 from safe_companion import claims, datasets, effects, paper, places, prompts, records, studies
 from safe_core import Config, configure
 
@@ -94,6 +95,19 @@ def test_what_was_tested_of_a_run_is_the_run():
         )
         loss = kept["fitted"]["loss before"]
         assert loss == pytest.approx(record["test"]["loss"], abs=0.01), file
+
+
+def test_the_weights_beside_a_record_are_those_of_its_run():
+    """Kept by `safe keep --checkpoint`: of the chosen epoch, with what was measured until it."""
+    files = sorted(RESULTS.glob("**/best.safetensors"))
+    assert len(files) >= 3
+    for file in files:
+        record = json.loads(file.with_name("record.json").read_text())
+        _, about = safe_core.load_checkpoint(file)
+        assert about == json.loads(file.with_suffix(".json").read_text()), file
+        assert about["history"] == record["history"][: record["best_epoch"]], file
+        assert about["identity"]["data"] == record["data"]["fingerprint"], file
+        assert about["identity"]["behaviour"] == record["behaviour"], file
 
 
 # ---------------------------------------------------------------- on which machine

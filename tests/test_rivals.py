@@ -113,14 +113,25 @@ def test_the_oracle_is_never_below_the_others():
 
 def test_two_seeds_are_averaged_as_two_cameras_are():
     runs = [run_of(RGB, 0), run_of(EVENT, 1)]
-    of_two = rivals.of_two_seeds(runs)
-    assert [run["config"]["seed"] for run in of_two] == [0, 1]
-    for run in of_two:  # each pair once in either order
-        assert list(run["predictions"].class1) == [1, 1, 0, 1] and run["test"]["top1"] == 25
-    three = rivals.of_two_seeds([*runs, run_of(EVENT, 2)])
-    assert [run["test"]["top1"] for run in three] == [25, 25, 25]
+    (run,) = rivals.of_two_seeds(runs)
+    assert run["config"]["seed"] == 0
+    assert list(run["predictions"].class1) == [1, 1, 0, 1] and run["test"]["top1"] == 25
+    more = [*runs, run_of(EVENT, 2), run_of(RGB, 3)]
+    assert [run["config"]["seed"] for run in rivals.of_two_seeds(more)] == [0, 2]
+    assert len(rivals.of_two_seeds(more[:3])) == 1
     assert rivals.of_two_seeds(runs[:1]) == []
     assert rivals.of_two_seeds([run_of(RGB, 0), run_of(EVENT, 1, whole=False)]) == []
+
+
+def test_the_average_of_two_seeds_is_compared_with_the_late_fusion_by_seed():
+    fused = [run_of(RGB, 0), run_of(EVENT, 1), run_of(EVENT, 2), run_of(RGB, 3)]
+    late = rivals.rivals(fused, [run_of(EVENT, seed) for seed in range(4)])
+    late = late["mean of log-probabilities"]
+    same = "25.0 %, beside it the same in every answer, 2 paired runs"  # of seeds 0 and 2
+    assert rivals.averaged(fused, late) == same
+    better = [run_of(np.eye(3)[[0, 1, 2, 0]] * 0.9 + 0.05, seed) for seed in range(4)]
+    assert rivals.averaged(fused, better) not in (same, "")
+    assert rivals.averaged(fused[:1], late) == ""
 
 
 def test_a_rival_is_no_run_that_was_made_elsewhere():

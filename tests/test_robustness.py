@@ -12,7 +12,7 @@ from tiny import SMALL, run_fit, small
 
 import safe_core
 from safe_companion import __main__ as tool
-from safe_companion import corruptions, datasets, levels, robustness
+from safe_companion import corruptions, datasets, levels, processes, robustness, sample
 from safe_companion.clips import ClipDataset
 from safe_companion.corruptions import CORRUPTIONS, Corrupted
 from safe_companion.events import EVENT_DTYPE
@@ -217,6 +217,29 @@ def test_levels_are_the_samples_alone(hands):
         levels.AtLevel(config, "light", 1.0)
 
 
+def test_levels_change_nothing_of_conjunctions_so_there_are_none():
+    config = safe_core.configure("sample", dataset="conjunctions", **FIELDS)
+    with pytest.raises(ValueError, match="found dataset='conjunctions'.* hardvs or pokerevent"):
+        levels.AtLevel(config, "light", 0.01)
+
+
+@pytest.mark.parametrize(
+    ("dataset", "on"),
+    [("hardvs", {"corruptions", "levels"}), ("conjunctions", {"corruptions"})],
+)
+def test_levels_are_measured_by_default_where_they_can_be_set(dataset, on, tmp_path, monkeypatch):
+    names = sample.CLASSES[dataset][:4]
+    monkeypatch.setitem(sample.CLASSES, dataset, names)
+    monkeypatch.setattr(levels, "PER_CLASS", 1)
+    monkeypatch.setattr(robustness, "CORRUPTIONS", {})
+    light = levels.Axis("", (1.0,), levels.AXES["light"].knobs)
+    monkeypatch.setattr(robustness, "AXES", {"light": light})
+    few = {"data_root": None, "sample_train_per_class": 1, "sample_test_per_class": 1}
+    checkpoint = make_checkpoint(tmp_path / "run", None, names=names, dataset=dataset, **few)
+    found, _ = robustness.measure(checkpoint)
+    assert {line["on"] for line in found["lines"]} == on
+
+
 # ------------------------------------------------------------------------------- the table
 def test_a_line_has_the_paired_difference_to_clean_clips():
     log_probs = torch.tensor([[0.9, 0.1], [0.8, 0.2], [0.3, 0.7], [0.6, 0.4]]).log()
@@ -249,6 +272,22 @@ def test_the_command_writes_a_table_beside_the_checkpoint(hands, tmp_path, capsy
     (checkpoint.parent / "robustness.json").write_text("{}")
     with pytest.raises(ValueError, match="found no table of tests"):
         robustness.read(checkpoint.parent)
+
+
+@pytest.mark.parametrize(
+    "words", ["robustness absent.safetensors", "released absent.pt --data-root absent"]
+)
+def test_a_command_takes_its_place_among_others_before_it_reads_a_model(words, monkeypatch):
+    class Joined(Exception):
+        pass
+
+    def join():
+        raise Joined
+
+    monkeypatch.setattr(processes, "join", join)
+    monkeypatch.setenv("SAFE_TRACEBACK", "1")
+    with pytest.raises(Joined):
+        tool.main(words.split())
 
 
 def test_a_model_of_one_camera_is_asked_what_concerns_it(hands, tmp_path):

@@ -15,7 +15,18 @@ import torch
 from conftest import ROOT
 
 import safe_core
-from safe_companion import behaviour, datasets, locks, places, records, released, runs, studies
+from safe_companion import (
+    behaviour,
+    datasets,
+    locks,
+    places,
+    records,
+    released,
+    robustness,
+    runs,
+    studies,
+    temperatures,
+)
 from safe_core import configure
 
 
@@ -67,7 +78,9 @@ def test_runs_that_differ_have_names_that_differ_and_fit_into_a_folder():
 
 def test_seeds_of_one_configuration_come_in_their_order(root):
     for seed in (10, 2, 0):
-        places.Place.of(configure(seed=seed)).committed.mkdir(parents=True)
+        folder = places.Place.of(configure(seed=seed)).committed
+        folder.mkdir(parents=True)
+        (folder / places.RECORD).touch()
     found = places.seeds_of(configure(seed=5))
     assert [folder.name for folder in found] == ["seed0", "seed2", "seed10"]
 
@@ -182,6 +195,33 @@ def test_a_record_of_other_data_is_not_overwritten(made, root):
         runs.keep(folder)
 
 
+def derived(place):
+    """Puts something in the place of all that is made of a run's weights; its names."""
+    names = ["best.safetensors", "best.json", "draws.json", robustness.FILE, temperatures.FILE]
+    for name in names:
+        (place / name).write_text("of the weights before")
+    return set(names)
+
+
+def test_what_was_made_of_other_weights_does_not_stay_beside_a_new_record(made, root):
+    folder, record = made
+    place = runs.keep(folder)
+    alone = {file.name for file in place.iterdir()}
+    names = derived(place)
+    runs.keep(folder)
+    assert {file.name for file in place.iterdir()} == alone | names, "the same run is kept again"
+    older = record | {"history": [record["history"][0] | {"train_loss": 9.0}]}
+    (place / places.RECORD).write_text(json.dumps(older))
+    (place / "notes.txt").write_text("mine")
+    runs.keep(folder)
+    assert {file.name for file in place.iterdir()} == alone | {"notes.txt"}
+    derived(place)
+    (place / places.RECORD).unlink()  # to have it made again
+    runs.keep(folder)
+    assert {file.name for file in place.iterdir()} == alone | {"notes.txt"}
+    assert json.loads((place / places.RECORD).read_text()) == record
+
+
 def test_draws_are_other_frames_for_the_same_model(made):
     folder, record = made
     drawn = runs.draws(folder, 2)
@@ -272,6 +312,31 @@ def test_a_commit_is_marked_where_what_decides_a_run_differs_from_it(tmp_path):
     assert commit() == f"{head}-dirty"
 
 
+def test_a_commit_is_marked_where_a_new_file_that_it_lacks_may_decide_a_run(tmp_path):
+    def git(*words):
+        mine = ("-c", "user.name=me", "-c", "user.email=me@example.org")
+        subprocess.run(["git", *mine, *words], cwd=tmp_path, capture_output=True, check=True)
+
+    def marked():
+        return records.commit.__wrapped__(tmp_path).endswith("-dirty")
+
+    git("init")
+    for folder in ("safe_companion/__pycache__", "book/prompts", "notes"):
+        (tmp_path / folder).mkdir(parents=True)
+    (tmp_path / ".gitignore").write_text("__pycache__/\n")
+    git("add", ".")
+    git("commit", "-m", "first")
+    git("config", "status.showUntrackedFiles", "no")  # as some have it
+    for name in ("safe_companion/__pycache__/mine.pyc", "notes/mine.md"):
+        (tmp_path / name).write_text("1")
+    assert not marked()
+    for name in ("safe_companion/mine.py", "book/prompts/mine.json"):
+        (tmp_path / name).write_text("1")
+        assert marked(), name
+        (tmp_path / name).unlink()
+    assert not marked()
+
+
 def test_more_epochs_go_on_and_say_which_rates_change(made, tmp_path, capsys, monkeypatch):
     folder, record = made
     mine = tmp_path / "mine"
@@ -283,6 +348,83 @@ def test_more_epochs_go_on_and_say_which_rates_change(made, tmp_path, capsys, mo
     assert "the schedule is another: in epoch 1 the learning rate is about" in said
     assert longer["history"][0] == record["history"][0] and len(longer["history"]) == 2
     assert longer["commit"] == record["commit"] and longer["resumed_with"] == ["later"]
+
+
+def interrupted(made, tmp_path, epochs):
+    """The folder of a run that was begun with so many epochs and has made one."""
+    mine = tmp_path / "mine"
+    shutil.copytree(made[0], mine)
+    state = torch.load(mine / "last.pt", weights_only=True)
+    state["about"]["config"]["epochs"] = epochs
+    torch.save(state, mine / "last.pt")
+    (mine / places.RECORD).unlink()
+    starts = json.loads((mine / "starts.json").read_text())
+    starts[0]["config"]["epochs"] = epochs
+    (mine / "starts.json").write_text(json.dumps(starts))
+    return mine
+
+
+def test_fewer_epochs_than_a_run_was_begun_with_are_refused_however_often(made, tmp_path):
+    mine = interrupted(made, tmp_path, 5)
+    before = {file.name: file.read_bytes() for file in mine.iterdir() if file.suffix}
+    for _ in range(2):
+        with pytest.raises(ValueError, match="epochs=3: .*begun with 5; give no fewer"):
+            runs.train(configure(**TINY | {"epochs": 3}), mine, resume=True)
+        with pytest.raises(ValueError, match="epochs=3: .*begun with 5; give no fewer"):
+            records.note_start(mine, configure(**TINY | {"epochs": 3}), resume=True)
+    assert {file.name: file.read_bytes() for file in mine.iterdir() if file.suffix} == before
+
+
+def test_a_start_that_trained_nothing_does_not_bind_the_next_one(made, tmp_path):
+    mine = interrupted(made, tmp_path, 2)
+    with pytest.raises(ValueError, match="another frames"):
+        runs.train(configure(**TINY | {"epochs": 9, "frames": 2}), mine, resume=True)
+    assert len(records.note_start(mine, configure(**TINY | {"epochs": 2}), resume=True)) == 3
+
+
+def test_a_run_whose_state_is_gone_is_not_begun_anew_over_its_weights(made, tmp_path):
+    """A sweep removes the state of runs that are finished."""
+    mine = tmp_path / "mine"
+    shutil.copytree(made[0], mine)
+    (mine / "last.pt").unlink()
+    assert runs.train(configure(**TINY), mine, resume=True) == made[1], "nothing is left to do"
+    before = {file.name: file.read_bytes() for file in mine.iterdir() if file.suffix}
+    longer = configure(**TINY | {"epochs": 2})
+    what = "found record.json and best.safetensors, and no last.pt to go on from"
+    with pytest.raises(FileExistsError, match=f"mine: {what}; choose another folder, or move"):
+        runs.train(longer, mine, resume=True)
+    (mine / places.RECORD).unlink()
+    del before[places.RECORD]
+    with pytest.raises(FileExistsError, match="found best.safetensors, and no last.pt"):
+        records.note_start(mine, longer, resume=True)
+    assert {file.name: file.read_bytes() for file in mine.iterdir() if file.suffix} == before
+    assert len(records.note_start(mine, longer, resume=False)) == 1, "anew, since it is asked for"
+
+
+def test_epochs_are_no_difference_where_steps_say_how_long_a_training_is(made, tmp_path, root):
+    by_steps = {"steps": 3, "epochs": 4}
+    mine = tmp_path / "mine"
+    record = runs.train(configure(**TINY | by_steps), mine, resume=True)
+    for epochs in (60, 1):
+        config = configure(**TINY | by_steps | {"epochs": epochs})
+        assert places.Place.of(config) == places.Place.of(configure(**TINY | by_steps))
+        assert runs.train(config, mine, resume=True) == record
+    place = runs.keep(mine)
+    there = record | {"config": record["config"] | {"epochs": 60}}
+    (place / places.RECORD).write_text(json.dumps(there))
+    assert runs.keep(mine) == place, "they are the same run"
+
+
+def test_a_run_by_steps_goes_on_whatever_its_epochs(made, tmp_path, capsys):
+    by_steps = {"steps": 3, "epochs": 4}
+    mine = tmp_path / "mine"
+    runs.train(configure(**TINY | by_steps), mine)
+    (mine / places.RECORD).unlink()
+    capsys.readouterr()
+    again = runs.train(configure(**TINY | by_steps | {"epochs": 2}), mine, resume=True)
+    assert "epochs" not in capsys.readouterr().out and len(again["history"]) == 1
+    with pytest.raises(ValueError, match="holds a run that was made with another steps"):
+        runs.train(configure(**TINY | {"steps": 2, "epochs": 4}), mine, resume=True)
 
 
 def test_resume_without_a_run_says_so(cache, tmp_path, capsys):

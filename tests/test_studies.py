@@ -3,6 +3,7 @@
 import csv
 import dataclasses
 import json
+import shutil
 from collections import Counter
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,10 +13,11 @@ import pytest
 import torch
 from conftest import ROOT
 from made_runs import made_run, of_accuracies, write_record
-from recipes import random_events, save_npz
+from recipes import make_root, random_events, save_npz
 
 import safe_core
 from safe_companion import datasets, paper, places, records, released, runs, studies
+from safe_companion.recordings import RecordingError
 from safe_companion.rows import SEARCHES
 from safe_core import configure
 
@@ -403,6 +405,18 @@ def test_records_are_by_seed_and_of_the_origin_that_is_asked_for(results):
     assert studies.records({}, dataset="hardvs", origin="sample") == []
 
 
+def test_folders_without_a_record_or_of_another_name_are_no_runs(results):
+    for seed in (10, 2):
+        write_record(results / f"sample/hardvs/base/seed{seed}")
+    (results / "sample/hardvs/base/seed2/record.json").unlink()  # to have it made again
+    aside = results / "sample/hardvs/base/seed10.old"
+    shutil.copytree(aside.with_name("seed10"), aside)
+    (aside.with_name("seeds") / "notes").mkdir(parents=True)
+    found = studies.records({}, dataset="hardvs", origin="sample")
+    assert [run["config"]["seed"] for run in found] == [10]
+    assert [len(these) for these in records.all_runs().values()] == [1]
+
+
 def test_rerun_trains_what_is_missing_into_its_own_folder(results, monkeypatch):
     """Nothing is written to results/; `train` leaves a finished run as it is."""
     trained = []
@@ -492,6 +506,20 @@ def test_records_about_other_data_than_those_at_hand_stop_the_sweep(tmp_path, mo
     message = r"1 records are about other data than the pokerevent at hand.*c\.json: delete"
     with pytest.raises(ValueError, match=message):
         studies.check_data(asked)
+
+
+def test_a_sweep_that_leaves_out_bad_recordings_starts_beside_one_that_is_damaged(tmp_path):
+    whole, root = make_root(tmp_path / "whole"), make_root(tmp_path / "damaged")
+    next(root.glob("action_001/*/*.npz")).write_bytes(b"damaged")
+    asked = {"dataset": "hardvs", "data_root": str(root)}
+    config = configure(dataset="hardvs", data_root=str(whole))
+    record = tmp_path / "record.json"  # of a run that found all recordings whole
+    fingerprint = datasets.open_dataset(config).fingerprint
+    record.write_text(json.dumps({"data": {"fingerprint": fingerprint}}))
+    studies.check_data({str(record): asked | {"on_bad_recording": "skip"}})
+    for fields in ({}, {"on_bad_recording": None}, {"on_bad_recording": "stop"}):
+        with pytest.raises(RecordingError, match="found 1 of 16 recordings that cannot be used"):
+            studies.check_data({str(record): asked | fields})
 
 
 def test_the_expected_time_is_that_of_recorded_runs_of_the_same_data(monkeypatch):

@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from tiny import NAMES, SENTENCES, Clips, batch_of, model_of, run_fit, small
 
 import safe_core
+from safe_companion import texts
 
 FILE = ["the name of something else", *reversed(NAMES)]
 
@@ -78,6 +79,24 @@ def test_a_file_must_be_named_and_be_there(tmp_path):
         safe_core.build(of_file(None), SENTENCES)
     with pytest.raises(ValueError, match="found no features.*No such file"):
         safe_core.build(of_file(str(tmp_path / "none.npz")), SENTENCES)
+
+
+def test_a_file_of_this_project_is_found_from_any_folder(tmp_path, monkeypatch):
+    (tmp_path / "project").mkdir()
+    (tmp_path / "elsewhere").mkdir()
+    file_of_features(tmp_path / "project")
+    monkeypatch.setattr(texts, "ROOT", tmp_path / "project")
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    config = small(text_source="file", text_file="features.npz", epochs=1)
+    run_fit(tmp_path / "run", config, sentences=[[name] for name in NAMES])
+    model, _ = safe_core.load_model(tmp_path / "run" / "best.safetensors")
+    assert model.text_features.shape == (3, 5)
+    file_of_features(tmp_path / "elsewhere", features=np.ones((len(FILE), 7)))
+    assert texts.read_features("features.npz", NAMES).shape == (3, 7)  # where one is, comes first
+    for folder in ("project", "elsewhere"):
+        (tmp_path / folder / "features.npz").unlink()
+    with pytest.raises(ValueError, match="features.npz: found no features.* Put the file there"):
+        safe_core.load_model(tmp_path / "run" / "best.safetensors")
 
 
 def test_a_budget_of_steps_ends_within_an_epoch(tmp_path):
