@@ -152,7 +152,7 @@ def test_what_the_book_says_of_one_gpu_follows_from_what_was_measured():
         f"over {train:,.0f} clips of HARDVS's training list",
         f"the {val:,.0f} that choose the epoch",
         f"takes {planning.hours([base], work):.1f} hours on one such card",
-        f"gave {of_theirs[1]} % of their peak",
+        f"used to {of_theirs[1]} % of their peak",
         f"gave {pack:.0f} clips/s a core",
         f"folders of PNG files ({loaders['PNG folders']:.0f} clips/s a core)",
         f"asks for about {round(evaluated, -2):.0f} clips/s",
