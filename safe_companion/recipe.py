@@ -104,7 +104,7 @@ def beside_longer(found: Mapping[str, Found]) -> str:
         return ""
     steps = " and ".join(f"{steps:,}" for steps in LONGER[:2])
     return (
-        f" Two models are twice the steps, though; SAFE after {steps} steps beside the two after "
+        f" Two models take twice the steps of one. SAFE after {steps} steps beside the two after "
         f"{TRIED} each: {'; '.join(parts)}."
     )
 
