@@ -144,8 +144,8 @@ def two_cameras() -> str:
         table = effects.effect_table(rows, baseline=BOTH)
         better = better and set(table.effect[[RGB, EVENTS]]) == {"worse"}
         parts.append(
-            f"on the sample of {TITLES[name]} {_accuracy(rows[BOTH]):.0f} % with both, "
-            f"{_accuracy(rows[RGB]):.0f} % with RGB and {_accuracy(rows[EVENTS]):.0f} % with events"
+            f"on the sample of {TITLES[name]} {_accuracy(rows[BOTH]):.1f} % with both, "
+            f"{_accuracy(rows[RGB]):.1f} % with RGB and {_accuracy(rows[EVENTS]):.1f} % with events"
         )
         shown = {row: rows[row] for row in (BOTH, RGB, EVENTS)}
         by_condition = effects.breakdown(shown, baseline=BOTH, by="condition")
@@ -178,10 +178,10 @@ def fusion() -> str:
         line = table.loc[recipe.LATE].to_dict()
         effect.append(line["SAFE is"])
         said = _in_words(line, line["SAFE is"])
-        parts.append(f"{TITLES[name]} {line['top-1 [%]']:.0f} %, SAFE {said}")
+        parts.append(f"{TITLES[name]} {line['top-1 [%]']:.1f} %, SAFE {said}")
         late = rivals.rivals(rows[RGB], rows[EVENTS])[recipe.LATE]
         if of_two := rivals.averaged(rows[BOTH], late):
-            averaged.append(f"{TITLES[name]} {of_two}")
+            averaged.append(f"{of_two} ({TITLES[name]})")
     if not parts:
         return ""
     verdict = _verdict(
@@ -195,7 +195,7 @@ def fusion() -> str:
         f"SAFE, whose log-probabilities are averaged: {'; '.join(parts)}."
     )
     if averaged:
-        said += f" Two SAFE models, averaged alike, are two models, too: {'; '.join(averaged)}."
+        said += f" Two SAFE models averaged alike reach {' and '.join(averaged)}."
     return said
 
 
@@ -226,9 +226,9 @@ def other_methods() -> str:
         otherwise="Whether another method does better than SAFE differs, or cannot be told",
     )
     return (
-        f"**{verdict}**, in as many steps: {'; '.join(parts)}. It has a network for each camera, "
-        f"SAFE one for both.{_of_tower()} Methods whose training loss is still above half of a "
-        "guess's are left out."
+        f"**{verdict}**, in as many steps: {'; '.join(parts)}. Each has a network for each "
+        f"camera, SAFE one for both.{_of_tower()} Methods whose training loss is still above half "
+        "of a guess's are left out."
     )
 
 
@@ -263,7 +263,8 @@ def words() -> str:
             parts.append(f"{what} {' and '.join(of_samples)}")
     if not parts:
         return ""
-    unseen, pairs = max(gain.smallest for gain in gains), min(gain.pairs for gain in gains)
+    least, most = (of(gain.smallest for gain in gains) for of in (min, max))
+    pairs = min(gain.pairs for gain in gains)
     told = sum(gain.effect in ("better", "worse") for gain in gains)
     show = "shows" if told <= 1 else "show"
     verdict = f"{told or 'none'} of {len(gains)} comparisons {show} a change"
@@ -271,8 +272,8 @@ def words() -> str:
         "**The class names are a set**: nothing in the model tells it which name belongs to which "
         "output, so names in another order give the same answers (proved, and tested). Trained "
         f"with something else in their place, or nothing, {verdict}: {'; '.join(parts)} (points, "
-        f"beside the names; at least {wording.counted(pairs, 'paired run')} each). "
-        f"Effects from {unseen:.1f} points would be seen."
+        f"beside plain SAFE with the names; at least {wording.counted(pairs, 'paired run')} each). "
+        f"Effects from {least:.1f} to {most:.1f} points, by comparison, would be seen."
     )
 
 
@@ -294,8 +295,9 @@ def components() -> str:
                 said += f" ({row}: {amount}, {over})"
         parts.append(said)
     return (
-        f"**Of the {sum(counts.values())} components of Table 4**, taken away one by one on the "
-        f"sample of PokerEvent, the effects are: {'; '.join(parts)}. Effects from "
+        f"**Of the {sum(counts.values())} components of Table 4**, taken away one by one from "
+        "SAFE with rewritten prompts and AFE on the sample of PokerEvent, the effects are: "
+        f"{'; '.join(parts)}. Effects from "
         f"{table.detectable.min():.1f} to {table.detectable.max():.1f} points, by component, would "
         "be seen; one comparison in twenty shows an effect by chance."
     )

@@ -123,13 +123,13 @@ def in_short(found: Mapping[str, Found]) -> str:
     if not tried or gains(table).empty or steps == TRIED:
         return ""
     reason = (
-        "more steps than a sweep on two cores can pay still gained"
+        "more steps than a sweep on two cores can afford still gained"
         if steps is None
         else f"{steps:,} steps would do (half as many more gain less than a point), and a sweep on "
-        f"two cores can pay {TRIED}"
+        f"two cores can afford {TRIED}"
     )
     return (
         f"**No table shows fully trained models**: {reason}. In {ahead} of {tried} comparisons "
-        "(each length on each sample, one run each) the averaged single models are ahead of a SAFE "
-        f"of as many steps as either.{beside_longer(found)}"
+        "(each length on each sample, on recordings of their own, one run each) the averaged "
+        f"single models are ahead of a SAFE of as many steps as either.{beside_longer(found)}"
     )

@@ -76,12 +76,13 @@ def test_the_first_screen_says_which_length_would_do_and_who_is_ahead_at_each(mo
     )
     assert recipe.in_short({"hardvs": found(50)}) == (
         "**No table shows fully trained models**: 675 steps would do (half as many more gain less "
-        "than a point), and a sweep on two cores can pay 450. In 2 of 3 comparisons (each "
-        "length on each sample, one run each) the averaged single models are ahead of a SAFE of as "
-        "many steps as either. Two models take twice the steps of one. SAFE after 675 and 1,012 "
-        "steps beside the two after 450 each: HARDVS 72.0 and 72.5 % beside 71.0 %."
+        "than a point), and a sweep on two cores can afford 450. In 2 of 3 comparisons (each "
+        "length on each sample, on recordings of their own, one run each) the averaged single "
+        "models are ahead of a SAFE of as many steps as either. Two models take twice the steps of "
+        "one. SAFE after 675 and 1,012 steps beside the two after 450 each: HARDVS 72.0 and "
+        "72.5 % beside 71.0 %."
     )
     still = recipe.in_short({"hardvs": found(52)})
-    assert "more steps than a sweep on two cores can pay still gained. In 2 of 3" in still
+    assert "more steps than a sweep on two cores can afford still gained. In 2 of 3" in still
     assert recipe.in_short({"hardvs": {}}) == ""
     assert recipe.in_short({"hardvs": found(50), "pokerevent": {}}) == ""  # no gain is known

@@ -202,6 +202,8 @@ def in_words(claim: pd.Series) -> str:
     names = {"top1": "top-1", "contradiction": "", "ambiguity": ""}
     metric = names.get(claim.metric, claim.metric.replace("_", " "))
     words = [claim.system, claim.setting, metric, TITLES[claim.dataset]]
+    if claim.metric in ("contradiction", "ambiguity"):  # the setting is a sentence of its own
+        return f"{claim.setting} ({TITLES[claim.dataset]})"
     return ", ".join(word for word in words if word)
 
 
