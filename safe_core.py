@@ -519,8 +519,8 @@ def load_model(path: str | Path) -> tuple[Any, dict]:
 def load(dataset: Any, config: Config, **options: Any) -> Iterator[dict]:
     """Batches of clips on the device. A data set may have `workers`, `collate`, `finish(batch)`."""
     device, _, _ = here()
-    data = getattr(dataset, "dataset", dataset)  # behind a Subset, that of `predict`,
-    data = getattr(data, "dataset", data)  # and one behind it, of whoever asks about a part
+    data = getattr(dataset, "dataset", dataset)  # behind a Subset, or two
+    data = getattr(data, "dataset", data)
     options |= {"num_workers": getattr(data, "workers", None) or config.workers or 0}
     options |= {"pin_memory": device.type == "cuda", "collate_fn": getattr(data, "collate", None)}
     for batch in DataLoader(dataset, **options):
@@ -534,12 +534,12 @@ def predict(model: Any, dataset: Any, config: Config) -> Tensor:
     model.eval()
     device, rank, size = here()
     own = Subset(dataset, range(rank, len(dataset), size))
-    batches = []
+    rows = []
     with autocast(config, device):
         text = model.text_tokens()
         for batch in load(own, config, batch_size=config.batch_size):
-            batches.append(model(batch.get("rgb"), batch.get("event"), text).float().log_softmax(1))
-    gathered = [torch.cat(batches).cpu()] * size
+            rows.append(model(batch.get("rgb"), batch.get("event"), text).float().log_softmax(1))
+    gathered = [torch.cat(rows).cpu()] * size
     if size > 1:
         dist.all_gather_object(gathered, gathered[0])
     log_probs = torch.empty(len(dataset), gathered[0].shape[1])
