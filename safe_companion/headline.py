@@ -172,15 +172,15 @@ def fusion() -> str:
     """SAFE beside the mean of two single models' log-probabilities, which needs no fusion."""
     parts, effect, averaged = [], [], []
     for name, rows in _modalities().items():
-        table = rivals.compared(rows[BOTH], rivals.rivals(rows[RGB], rows[EVENTS]))
+        found = rivals.rivals(rows[RGB], rows[EVENTS])
+        table = rivals.compared(rows[BOTH], found)
         if recipe.LATE not in table.index:
             continue
         line = table.loc[recipe.LATE].to_dict()
         effect.append(line["SAFE is"])
         said = _in_words(line, line["SAFE is"])
         parts.append(f"{TITLES[name]} {line['top-1 [%]']:.1f} %, SAFE {said}")
-        late = rivals.rivals(rows[RGB], rows[EVENTS])[recipe.LATE]
-        if of_two := rivals.averaged(rows[BOTH], late):
+        if of_two := rivals.averaged(rows[BOTH], found[recipe.LATE]):
             averaged.append(f"{of_two} ({TITLES[name]})")
     if not parts:
         return ""
@@ -297,9 +297,9 @@ def components() -> str:
     return (
         f"**Of the {sum(counts.values())} components of Table 4**, taken away one by one from "
         "SAFE with rewritten prompts and AFE on the sample of PokerEvent, the effects are: "
-        f"{'; '.join(parts)}. Effects from "
-        f"{table.detectable.min():.1f} to {table.detectable.max():.1f} points, by component, would "
-        "be seen; one comparison in twenty shows an effect by chance."
+        f"{'; '.join(parts)}. Effects from {table.detectable.min():.1f} to "
+        f"{table.detectable.max():.1f} points, by component, would be seen; of twenty comparisons "
+        "without any effect about one looks like one."
     )
 
 

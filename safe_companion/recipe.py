@@ -82,9 +82,9 @@ def finding(table: pd.DataFrame) -> str:
     else:
         verdict = f"{steps:,} steps are enough, by the rule below; {TRIED} are not"
     parts = []
-    for steps, line in found.iterrows():
+    for length, line in found.iterrows():
         words = ", ".join(f"{name} {wording.signed(gain)}" for name, gain in line.items())
-        parts.append(f"from {steps:,} to {steps * 3 // 2:,} steps {words}")
+        parts.append(f"from {length:,} to {length * 3 // 2:,} steps {words}")
     return (
         f"**{verdict}**: half as many steps more gain, {'; '.join(parts)} points (means of both "
         "samples, one run each: a gain of less than a point or two may be chance)."

@@ -222,3 +222,34 @@ def test_the_picture_stands_below_the_sentences_that_it_shows(monkeypatch):
     words = f"![{headline_plots.in_words(MADE)}](book/_static/found.svg)"
     below = ["", words, "", headline_plots.caption(MADE), ""]
     assert lines == [headline.BEGIN, "- shown", *below, "- rest", headline.END]
+
+
+def test_a_component_alone_with_its_verdict_is_named_with_its_difference(monkeypatch):
+    lines = {
+        "no text": (0.1, 0.4, 8, 0.5, "smaller than the paper's"),
+        "no AFE": (-0.2, 0.5, 8, 0.8, "smaller than the paper's"),
+        "no self-attention": (0.7, 0.6, 1, 1.3, "opposite"),
+        "not run": (float("nan"), float("nan"), 0, float("nan"), "not run"),
+    }
+    columns = ["difference", "± difference", "pairs", "detectable", "verdict"]
+    table = pd.DataFrame.from_dict(lines, orient="index", columns=columns)
+    monkeypatch.setattr(headline, "_study", lambda name, dataset: dict.fromkeys(lines, [1]))
+    monkeypatch.setattr(headline.claims, "beside_paper", lambda rows, where: table)
+    said = headline.components()
+    assert said.startswith("**Of the 3 components of Table 4**")
+    assert "2 not to be told from zero, and smaller than the paper's; " in said
+    assert "in the opposite direction (no self-attention: +0.7 ± 0.6, 1 paired run). Eff" in said
+    assert "Effects from 0.5 to 1.3 points, by component, would be seen" in said
+
+
+def test_late_fusion_stands_beside_two_averaged_models_of_safe(monkeypatch):
+    late = {recipe.LATE: runs(95)}
+    monkeypatch.setattr(headline, "_study", study_of(90, 60, 50))
+    monkeypatch.setattr(headline.rivals, "rivals", lambda rgb, events: late)
+    monkeypatch.setattr(headline.rivals, "of_two_seeds", lambda fused: runs(92)[:1])
+    said = headline.fusion()
+    assert said.startswith("**SAFE's fusion does not reach its plainest rival**")
+    assert "HARDVS 95.0 %, SAFE worse by 5.0 ± " in said
+    assert "Two SAFE models averaged alike reach 92.0 %, beside the late fusion " in said
+    monkeypatch.setattr(headline.rivals, "of_two_seeds", lambda fused: [])
+    assert "Two SAFE models" not in headline.fusion()

@@ -27,6 +27,7 @@ from types import SimpleNamespace
 from urllib.parse import unquote, urldefrag, urljoin, urlsplit
 
 import numpy as np
+import pandas as pd
 import pytest
 import yaml
 from scipy import stats
@@ -839,3 +840,12 @@ def test_a_run_is_named_by_what_differs_in_numbers_that_can_be_read():
     assert named([runs[0] | {"config": runs[0]["config"] | few}]) == (
         "train_fraction=0.08333, use_text=False"
     )
+
+
+def test_a_claim_that_is_a_sentence_is_shown_as_one():
+    in_words = extension("companion_tables").in_words
+    claim = {"system": "SAFE", "setting": "58 here, 57 there", "dataset": "hardvs"}
+    for metric in ("contradiction", "ambiguity"):
+        assert in_words(pd.Series(claim | {"metric": metric})) == "58 here, 57 there (HARDVS)"
+    number = pd.Series(claim | {"setting": "no text", "metric": "training_time"})
+    assert in_words(number) == "SAFE, no text, training time, HARDVS"

@@ -199,11 +199,10 @@ class Ledger(Overview):
 
 def in_words(claim: pd.Series) -> str:
     """What a claim is about: system, setting, metric and data set."""
-    names = {"top1": "top-1", "contradiction": "", "ambiguity": ""}
-    metric = names.get(claim.metric, claim.metric.replace("_", " "))
-    words = [claim.system, claim.setting, metric, TITLES[claim.dataset]]
     if claim.metric in ("contradiction", "ambiguity"):  # the setting is a sentence of its own
         return f"{claim.setting} ({TITLES[claim.dataset]})"
+    metric = "top-1" if claim.metric == "top1" else claim.metric.replace("_", " ")
+    words = [claim.system, claim.setting, metric, TITLES[claim.dataset]]
     return ", ".join(word for word in words if word)
 
 
