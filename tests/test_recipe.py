@@ -70,7 +70,7 @@ def test_the_first_screen_says_which_length_would_do_and_who_is_ahead_at_each(mo
             for steps, accuracy in zip((450, 675, 1012), accuracies, strict=True)
         }
 
-    late = itertools.cycle([71, 71, 73])
+    late = itertools.cycle([71, 72, 73])
     monkeypatch.setattr(
         recipe.rivals, "rivals", lambda *_: {recipe.LATE: of_accuracies(next(late))}
     )
