@@ -107,6 +107,7 @@ def studies(dataset: str, origin: str, preset: str | None = None) -> dict[str, R
     found["variants"] = _variants()
     if origin == "sample":
         found["recipe"] = _recipe()
+        found["longer"] = {name: fields | {"steps": LONGER[-1]} for name, fields in INPUTS.items()}
     found["text"] = _text(whole)
     found["dataset_size"] = {"all": {}} | {
         f"{count} a class": found["text"][f"text, {count} a class"] for count in PER_CLASS
@@ -154,7 +155,7 @@ def _peers_recipe(dataset: str, origin: str) -> Rows:
 
 INPUTS = beyond.INPUTS
 TRIED = 450  # optimiser steps of most rows in the search of a recipe
-LONGER = (675, 1012, 1518)  # each half as many again
+LONGER = (675, 1012, 1518, 2277, 3415)  # each half as many again
 LENGTHS = {"RGB and events": (300, *LONGER), "RGB": LONGER, "events": LONGER}
 
 
