@@ -5,15 +5,18 @@ The rule, and what was decided against it, stand on the page notebooks/recipe.ip
 
 from collections.abc import Mapping
 
+import numpy as np
 import pandas as pd
 
-from safe_companion import rivals, wording
+from safe_companion import effects, rivals, wording
 from safe_companion.datasets import TITLES
 from safe_companion.rows import INPUTS, LENGTHS, LONGER, TRIED
 from safe_companion.studies import Found
 
 ENOUGH = 1.0  # points that half as many steps more may gain at most
 LATE = "mean of log-probabilities"  # of the two single models
+BOTH = "RGB and events"
+RATE = 0.001  # of the rows that try something else than a rate
 
 
 def scores(found: Mapping[str, Found]) -> pd.DataFrame:
@@ -28,9 +31,23 @@ def scores(found: Mapping[str, Found]) -> pd.DataFrame:
     return table.reindex(list(rows)).assign(mean=table.mean(axis=1, skipna=False))
 
 
+def titled(table: pd.DataFrame) -> pd.DataFrame:
+    """A table of `scores` for readers: every row says its steps and its rate."""
+    names = {}
+    for row in table.index:
+        name, what = row.split(", ")
+        if what.endswith(" steps"):
+            names[row] = f"{name}, {int(what.split()[0]):,} steps, rate {RATE}"
+        elif what.startswith("rate "):
+            names[row] = f"{name}, {TRIED} steps, {what}"
+        else:
+            names[row] = f"{name}, {TRIED} steps, rate {RATE}, {what}"
+    return table.rename(index=names, columns=TITLES)
+
+
 def row_of(name: str, steps: int) -> str:
     """The row of the study that trains this input for so many steps."""
-    return f"{name}, rate 0.001" if steps == TRIED else f"{name}, {steps} steps"
+    return f"{name}, rate {RATE}" if steps == TRIED else f"{name}, {steps} steps"
 
 
 def by_length(found: Found) -> pd.DataFrame:
@@ -68,8 +85,8 @@ def enough(table: pd.DataFrame) -> int | None:
     return next((int(steps) for steps, most in lengths.items() if most < ENOUGH), None)
 
 
-def finding(table: pd.DataFrame) -> str:
-    """The first sentence of the page, of `scores`."""
+def finding(table: pd.DataFrame, longer: Mapping[str, Found]) -> str:
+    """The first sentences of the page, of `scores` and {data set: runs of `longer`}."""
     found = gains(table)
     if found.empty:
         return "**Not run**: no record says yet how long a training has to be."
@@ -81,55 +98,75 @@ def finding(table: pd.DataFrame) -> str:
         verdict = f"{TRIED} steps are enough, by the rule below"
     else:
         verdict = f"{steps:,} steps are enough, by the rule below; {TRIED} are not"
-    parts = []
-    for length, line in found.iterrows():
-        words = ", ".join(f"{name} {wording.signed(gain)}" for name, gain in line.items())
-        parts.append(f"from {length:,} to {length * 3 // 2:,} steps {words}")
+    last = int(found.index[-1])
+    words = ", ".join(f"{name} {wording.signed(gain)}" for name, gain in found.loc[last].items())
     return (
-        f"**{verdict}**: half as many steps more gain, {'; '.join(parts)} points (means of both "
-        "samples, one run each: a gain of less than a point or two may be chance)."
+        f"**{verdict}**: half as many steps more gain, the last time, from {last:,} to "
+        f"{last * 3 // 2:,}, {words} points (means of both samples, one run each: a gain of less "
+        f"than a point or two may be chance).{trained_on(longer)}"
     )
 
 
-def beside_longer(found: Mapping[str, Found]) -> str:
-    """SAFE of more steps beside late fusion of TRIED steps a model, which has twice that in all."""
+def trained_on(longer: Mapping[str, Found]) -> str:
+    """SAFE beside late fusion after the longest training, on the tables' recordings; or nothing."""
     parts = []
-    for dataset, rows in found.items():
-        lengths = by_length(rows).reindex(columns=["RGB and events", LATE])
-        safe, late = lengths["RGB and events"].reindex(LONGER[:2]), lengths[LATE].get(TRIED)
-        if safe.notna().all() and pd.notna(late):
-            longer = " and ".join(f"{top1:.1f}" for top1 in safe)
-            parts.append(f"{TITLES[dataset]} {longer} % beside {late:.1f} %")
+    for dataset, rows in longer.items():
+        rgb, event = (rows.get(name, []) for name in ("RGB", "events"))
+        safe, late = rows.get(BOTH, []), rivals.rivals(rgb, event)[LATE]
+        gain = effects.difference(safe, late)
+        if gain.pairs:
+            top1 = [np.mean([run["test"]["top1"] for run in runs]) for runs in (safe, late)]
+            said = wording.compared(gain.mean, gain.half, gain.pairs, gain.effect)
+            parts.append(f"{TITLES[dataset]} {top1[0]:.1f} beside {top1[1]:.1f} %, {said}")
     if not parts:
         return ""
-    steps = " and ".join(f"{steps:,}" for steps in LONGER[:2])
     return (
-        f" Two models take twice the steps of one. SAFE after {steps} steps beside the two after "
-        f"{TRIED} each: {'; '.join(parts)}."
+        f" After {LONGER[-1]:,} steps, {LONGER[-1] / TRIED:.1f} times the tables', on the same "
+        f"recordings, SAFE beside the late fusion of such single models: {'; '.join(parts)}."
     )
 
 
-def in_short(found: Mapping[str, Found]) -> str:
-    """For the first screen: how far the tables' models are from trained out; {data set: runs}."""
-    ahead, tried = 0, 0
+def who_is_ahead(found: Mapping[str, Found]) -> str:
+    """In how many comparisons of one run each late fusion is ahead, of as many steps or fewer."""
+    alike, fewer = [], []
     for rows in found.values():
-        lengths = by_length(rows)
-        if LATE in lengths and "RGB and events" in lengths:
-            pairs = lengths[["RGB and events", LATE]].dropna()
-            ahead += int((pairs[LATE] > pairs["RGB and events"]).sum())
-            tried += len(pairs)
+        lengths = by_length(rows).reindex(index=[TRIED, *LONGER], columns=[BOTH, LATE])
+        ahead = (lengths[LATE] > lengths[BOTH]).where(lengths.notna().all(axis=1)).dropna()
+        alike += list(ahead)
+        # two lengths on, a model has 9/4 of the steps of either: more than both in all
+        pairs = pd.DataFrame({"late": lengths[LATE], "safe": lengths[BOTH].shift(-2)}).dropna()
+        fewer += list(pairs.late > pairs.safe)
+    if not alike:
+        return ""
+    said = (
+        f" In {sum(alike)} of {len(alike)} comparisons on recordings of their own (each length on "
+        "each sample, one run each) late fusion is ahead of a SAFE of as many steps as either of "
+        "its two models"
+    )
+    if fewer:
+        said += (
+            f", and in {sum(fewer)} of {len(fewer)} of one of 2¼ times as many, which is more than "
+            "both have in all"
+        )
+    return f"{said}."
+
+
+def in_short(found: Mapping[str, Found], longer: Mapping[str, Found]) -> str:
+    """For the first screen: how far the tables' models are from trained out, and what that hides.
+
+    found: {data set: runs of `recipe`}; longer: {data set: runs of `longer`}.
+    """
     table = scores(found)
-    steps = enough(table)
-    if not tried or gains(table).empty or steps == TRIED:
+    steps, tried = enough(table), gains(table).index
+    if not len(tried) or steps == TRIED:
         return ""
     reason = (
-        "more steps than a sweep on two cores can afford still gained"
+        f"at every length tried, up to {tried[-1]:,}, half as many again still gained a point or "
+        "more for one of the inputs"
         if steps is None
-        else f"{steps:,} steps would do (half as many more gain less than a point), and a sweep on "
-        f"two cores can afford {TRIED}"
+        else f"{steps:,} would be enough (half as many more gain less than a point)"
     )
     return (
-        f"**No table shows fully trained models**: {reason}. In {ahead} of {tried} comparisons "
-        "(each length on each sample, on recordings of their own, one run each) the averaged "
-        f"single models are ahead of a SAFE of as many steps as either.{beside_longer(found)}"
+        f"**No table shows fully trained models**: most rows have {TRIED} steps; {reason}."
+        f"{trained_on(longer)}{who_is_ahead(found)}"
     )

@@ -31,7 +31,7 @@ def test_a_length_counts_once_every_input_was_trained_on_from_it():
     assert list(recipe.gains(lengths.drop("events, 1012 steps")).index) == [450]
     lengths.loc["RGB, 1012 steps", "mean"] = float("nan")  # of one sample alone
     assert list(recipe.gains(lengths).index) == [450]
-    assert recipe.finding(lengths.head(2)).startswith("**Not run**")
+    assert recipe.finding(lengths.head(2), {}).startswith("**Not run**")
 
 
 @pytest.mark.parametrize(
@@ -50,39 +50,65 @@ def test_a_length_counts_once_every_input_was_trained_on_from_it():
     ],
 )
 def test_enough_is_the_shortest_length_whose_gains_all_stay_below_a_point(lengths, verdict):
-    shown = recipe.finding(table(lengths))
-    assert shown.startswith(f"**{verdict}: half as many steps more gain, from 450 to 675 steps")
+    shown = recipe.finding(table(lengths), {})
+    last = max(lengths)
+    assert shown.startswith(f"**{verdict}: half as many steps more gain, the last time, from ")
+    assert f" to {last:,}, RGB and events " in shown
 
 
 def test_one_input_that_still_gains_is_not_enough():
     lengths = table({450: 70.0, 675: 70.0})
     lengths.loc["events, 675 steps"] = 51.0
-    assert recipe.finding(lengths).startswith("**Not enough by the rule below: 450 steps**")
-    assert "events +1.0 points" in recipe.finding(lengths)
+    assert recipe.finding(lengths, {}).startswith("**Not enough by the rule below: 450 steps**")
+    assert "events +1.0 points" in recipe.finding(lengths, {})
+
+
+def made(monkeypatch, late, **top1):
+    """Runs of the study by input and length, and a late fusion of these accuracies, in turn."""
+    averaged = itertools.cycle(late)
+    monkeypatch.setattr(
+        recipe.rivals, "rivals", lambda *_: {recipe.LATE: of_accuracies(next(averaged))}
+    )
+    return {
+        recipe.row_of(name.replace("_", " "), steps): of_accuracies(accuracy)
+        for name, accuracies in top1.items()
+        for steps, accuracy in zip((450, 675, 1012), accuracies, strict=True)
+    }
 
 
 def test_the_first_screen_says_which_length_would_do_and_who_is_ahead_at_each(monkeypatch):
-    def found(event):
-        top1 = {"RGB and events": (70, 72, 72.5), "RGB": (50, 50, 50), "events": (50, 50, event)}
-        return {
-            recipe.row_of(name, steps): of_accuracies(accuracy)
-            for name, accuracies in top1.items()
-            for steps, accuracy in zip((450, 675, 1012), accuracies, strict=True)
-        }
+    top1 = {"RGB_and_events": (70, 72, 72.5), "RGB": (50, 50, 50), "events": (50, 50, 50)}
+    found = made(monkeypatch, (71, 72, 73), **top1)
+    assert recipe.in_short({"hardvs": found}, {}) == (
+        "**No table shows fully trained models**: most rows have 450 steps; 675 would be enough "
+        "(half as many more gain less than a point). In 2 of 3 comparisons on recordings of their "
+        "own (each length on each sample, one run each) late fusion is ahead of a SAFE of as many "
+        "steps as either of its two models, and in 0 of 1 of one of 2¼ times as many, which is "
+        "more than both have in all."
+    )
+    found = made(monkeypatch, (73, 72, 73), **top1 | {"events": (50, 50, 52)})
+    still = recipe.in_short({"hardvs": found}, {})
+    assert "; at every length tried, up to 675, half as many again still gained a point" in still
+    assert "In 2 of 3 comparisons" in still and "and in 1 of 1 of one of 2¼ times" in still
+    assert recipe.in_short({"hardvs": {}}, {}) == ""
+    assert recipe.in_short({"hardvs": found, "pokerevent": {}}, {}) == ""  # no gain is known
 
-    late = itertools.cycle([71, 72, 73])
-    monkeypatch.setattr(
-        recipe.rivals, "rivals", lambda *_: {recipe.LATE: of_accuracies(next(late))}
-    )
-    assert recipe.in_short({"hardvs": found(50)}) == (
-        "**No table shows fully trained models**: 675 steps would do (half as many more gain less "
-        "than a point), and a sweep on two cores can afford 450. In 2 of 3 comparisons (each "
-        "length on each sample, on recordings of their own, one run each) the averaged single "
-        "models are ahead of a SAFE of as many steps as either. Two models take twice the steps of "
-        "one. SAFE after 675 and 1,012 steps beside the two after 450 each: HARDVS 72.0 and "
-        "72.5 % beside 71.0 %."
-    )
-    still = recipe.in_short({"hardvs": found(52)})
-    assert "more steps than a sweep on two cores can afford still gained. In 2 of 3" in still
-    assert recipe.in_short({"hardvs": {}}) == ""
-    assert recipe.in_short({"hardvs": found(50), "pokerevent": {}}) == ""  # no gain is known
+
+def test_the_longest_training_is_compared_with_its_own_late_fusion(monkeypatch):
+    late = {recipe.LATE: of_accuracies(84, 85)}
+    monkeypatch.setattr(recipe.rivals, "rivals", lambda rgb, event: late if rgb and event else {})
+    rows = {name: of_accuracies(80, 81) for name in INPUTS}
+    said = recipe.trained_on({"hardvs": rows})
+    assert said.startswith(" After 3,415 steps, 7.6 times the tables', on the same recordings, ")
+    assert "HARDVS 80.5 beside 84.5 %, " in said and said.endswith("2 paired runs.")
+
+
+def test_a_row_of_the_search_says_its_steps_and_its_rate():
+    rows = ["events, rate 0.002", "events, 1012 steps", "RGB and events, no dropout"]
+    shown = recipe.titled(pd.DataFrame({"hardvs": 50.0}, index=rows))
+    assert list(shown.index) == [
+        "events, 450 steps, rate 0.002",
+        "events, 1,012 steps, rate 0.001",
+        "RGB and events, 450 steps, rate 0.001, no dropout",
+    ]
+    assert list(shown) == ["HARDVS"]

@@ -621,9 +621,11 @@ def test_runs_on_two_kinds_of_machines_are_compared(tmp_path):
     for pair in pairs:
         sample = TITLES[pair["run"].split("/")[1]]
         cameras = "one camera" if "modality=" in pair["run"] else "both cameras"
-        for name in ("all", f"{sample}, {cameras}"):
+        when = "seeds 0 and 1" if pair["seed"] < 2 else "later seeds"
+        for name in ("all", when, f"{sample}, {cameras}, {when}"):
             gains.setdefault(name, []).append(float(pair["gpu"]) - float(pair["cpu"]))
-    assert lines.keys() == gains.keys() and len(lines) == 5
+    gains = {name: gain for name, gain in gains.items() if len(gain) > 1}
+    assert lines.keys() == gains.keys() and len(lines) == 9
     for name, gain in gains.items():
         half = stats.t.ppf(0.975, len(gain) - 1) * np.std(gain, ddof=1) / len(gain) ** 0.5
         mean = wording.signed(np.mean(gain), 2)
@@ -631,7 +633,7 @@ def test_runs_on_two_kinds_of_machines_are_compared(tmp_path):
         assert lines[name] == [lower, f"{mean} ± {half:.2f}", f"{np.std(gain, ddof=1):.2f}"]
     said = unescape(re.sub(r"<[^>]+>", "", html))
     assert f"{len(pairs)} runs of the samples were made on both" in said
-    assert "deviation of 0.43 points on the CPU and of 0.51 points on the GPU (16 of" in said
+    assert "deviation of 0.42 points on the CPU and of 0.52 points on the GPU (18 of" in said
 
 
 def test_an_accuracy_in_words_has_the_interval_of_its_mean():

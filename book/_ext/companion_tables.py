@@ -455,9 +455,11 @@ class Machines(Overview):
         gain = pairs.gpu - pairs.cpu
         parts = pairs.run.str.split("/", expand=True)
         cameras = np.where(parts[2].str.contains("modality="), "one camera", "both cameras")
-        groups = {"all": gain}
-        for (dataset, seen), some in gain.groupby([parts[1], cameras]):
-            groups[f"{TITLES[dataset]}, {seen}"] = some
+        first = np.where(pairs.seed < 2, "seeds 0 and 1", "later seeds")
+        groups = {"all": gain} | {name: some for name, some in gain.groupby(first)}
+        for (dataset, seen, when), some in gain.groupby([parts[1], cameras, first]):
+            if len(some) > 1:
+                groups[f"{TITLES[dataset]}, {seen}, {when}"] = some
         rows: list[made.Row] = []
         for name, some in groups.items():
             mean, half = mean_and_interval(some.to_numpy())
@@ -494,13 +496,13 @@ def in_seeds(pairs: pd.DataFrame) -> str:
     both = pairs.groupby("run").filter(lambda row: len(row) > 1).groupby("run")
     said = []
     for name in ("cpu", "gpu"):
-        deviation = np.sqrt(both[name].var().mean())  # of as many seeds in every row
+        deviation = np.sqrt(both[name].var().mean())
         said.append(f"{deviation:.2f} points on the {name.upper()}")
     apart = np.sqrt(both[["cpu", "gpu"]].var().mean().sum())
     return (
         f"The seeds of a row have a standard deviation of {said[0]} and of {said[1]} "
-        f"({both.ngroups} of these rows, {both.size().max()} seeds each); so the difference of two "
-        f"seeds has one of {apart:.2f} points."
+        f"({both.ngroups} of these rows, {both.size().min()} to {both.size().max()} seeds each); so "
+        f"the difference of two seeds has one of {apart:.2f} points."
     )
 
 
