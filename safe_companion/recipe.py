@@ -145,7 +145,7 @@ def who_is_ahead(found: Mapping[str, Found]) -> str:
     )
     if fewer:
         said += (
-            f", and in {sum(fewer)} of {len(fewer)} of one of 2¼ times as many, which is more than "
+            f"; in {sum(fewer)} of {len(fewer)} it is ahead of one of 2¼ times as many, more than "
             "both have in all"
         )
     return f"{said}."
