@@ -1,6 +1,7 @@
 """Do rows of a table differ by more than their seeds? An analysis of variance, and its power."""
 
 import dataclasses
+from collections import Counter
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -29,12 +30,11 @@ class Scatter:
 def scatter(found: Mapping[str, list[dict]], alike: Sequence[str]) -> Scatter:
     """Whether these rows of a table differ by more than their seeds: analysis of variance.
 
-    A block is a seed on one kind of machine; a run that was made on both counts in both. All rows
-    of `found` tell what chance does, those not in `alike` nothing else. Rows may differ in their
+    A block is a seed on one kind of machine; a run that was made on both counts once. All rows of
+    `found` tell what chance does, those not in `alike` nothing else. Rows may differ in their
     seeds.
     """
-    kept = [(row, run) for row, these in found.items() for run in these]
-    runs = kept + [(row, run["elsewhere"]) for row, run in kept if run.get("elsewhere")]
+    runs = _once(found)
     rows = np.array([row for row, _ in runs])
     seeds = np.array([f"{run['config']['seed']} {of_gpu(run)}" for _, run in runs])
     top1 = np.array([run["test"]["top1"] for _, run in runs], float)
@@ -62,6 +62,23 @@ def scatter(found: Mapping[str, list[dict]], alike: Sequence[str]) -> Scatter:
         p=float(stats.f.sf(f, steps, freedom)),
         smallest=float(np.sqrt(noise / weight * (limit / low - 1))),
     )
+
+
+def _once(found: Mapping[str, Sequence[dict]]) -> list[tuple[str, dict]]:
+    """(row, run), of a run that was made on both machines that which more rows of its seed have.
+
+    Both share initial weights and the order of the clips, so what chance does to a row under a seed
+    is alike in them: they are no two witnesses of it.
+    """
+
+    def block(run: dict) -> tuple[int, bool]:
+        return run["config"]["seed"], of_gpu(run)
+
+    made = [
+        (row, [run, run.get("elsewhere") or run]) for row, these in found.items() for run in these
+    ]
+    rows = Counter(key for _, twins in made for key in set(map(block, twins)))
+    return [(row, max(twins, key=lambda run: rows[block(run)])) for row, twins in made]
 
 
 def _projection(columns: np.ndarray) -> np.ndarray:

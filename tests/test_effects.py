@@ -378,6 +378,12 @@ def test_runs_of_one_kind_of_machine_are_paired_where_one_of_them_was_made_on_bo
     assert effects.gains(effects.among([row], "name", ["r1", "r2"]), parts).tolist() == [[100, 0]]
 
 
+def test_twins_are_no_witnesses_of_the_spread_over_seeds():
+    rows = [of_accuracies(60, 62, 61), of_accuracies(70, 73, 69)]
+    twins = [[run | {"elsewhere": run | GPU} for run in row] for row in rows]
+    assert effects.of_seeds(twins) == effects.of_seeds(rows)
+
+
 def test_a_reader_learns_how_rows_are_paired():
     cpu = [made_run(seed, [1, 0]) for seed in range(3)]
     gpu = [run | GPU for run in cpu]

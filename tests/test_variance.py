@@ -83,3 +83,25 @@ def test_a_run_that_was_made_on_both_machines_is_compared_on_both():
     apart, moved = found(0, both=True), found(20, both=True)
     assert dataclasses.astuple(apart) == pytest.approx(dataclasses.astuple(moved))
     assert np.isnan(found(0, both=False).between)  # nothing tells the row from the machine
+
+
+def test_a_run_and_its_twin_are_one_witness_of_what_chance_does():
+    rng = np.random.default_rng(2)
+    found = with_top1({f"row {i}": dict(enumerate(rng.normal(80, 1, 4))) for i in range(4)})
+    alone = variance.scatter(found, list(found))
+    for run in (run for runs in found.values() for run in runs):
+        top1 = run["test"]["top1"] + rng.normal(0, 0.3)
+        run["elsewhere"] = run | {"hardware": {"gpu": "A card"}, "test": {"top1": top1}}
+    assert variance.scatter(found, list(found)) == alone
+
+
+def test_of_a_run_with_a_twin_the_machine_counts_that_has_more_rows_of_its_seed():
+    rows = with_top1({"a": {0: 80.0, 1: 81.0}, "b": {0: 82.0, 1: 83.5}, "c": {0: 82.0, 1: 82.4}})
+    for run in [*rows["b"], *rows["c"]]:
+        run["hardware"] = {"gpu": "A card"}
+    for run, top1 in zip(rows["a"], (70.0, 71.4), strict=True):
+        twin = {"hardware": {"gpu": "A card"}, "test": {"top1": top1}}
+        run["elsewhere"] = run | twin
+    scatter = variance.scatter(rows, ["a", "b", "c"])
+    means = [70.7, 82.75, 82.2]
+    assert scatter.between == pytest.approx(np.std(means, ddof=1))
