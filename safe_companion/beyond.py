@@ -119,26 +119,6 @@ def ceilings() -> dict[str, float]:
     return {"seen pairs": float(np.mean(chances)), "all pairs": 100 / SHOWN}
 
 
-def late_fusion(rgb: Sequence[dict], events: Sequence[dict]) -> list[dict]:
-    """Runs that answer by the sum of two models' log-probabilities, of those of one seed.
-
-    Of runs with `log_probs` [n, L] only; what is no late fusion's is left out.
-    """
-    of_seed = {run["config"]["seed"]: run for run in events if run.get("log_probs") is not None}
-    fused = []
-    for run in rgb:
-        other = of_seed.get(run["config"]["seed"])
-        if other is None or run.get("log_probs") is None:
-            continue
-        table = run["predictions"][["name", "label", "condition"]].copy()
-        summed = np.asarray(run["log_probs"]) + np.asarray(other["log_probs"])
-        table["class1"] = summed.argmax(axis=1)
-        table["correct"] = table.class1 == table.label
-        top1 = 100 * float(table.correct.mean())
-        fused.append({"config": run["config"], "predictions": table, "test": {"top1": top1}})
-    return fused
-
-
 def pairs_table(found: Found) -> pd.DataFrame:
     """Per row, means over seeds in percent: top-1 of seen and unseen pairs, and of either half.
 

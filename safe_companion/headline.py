@@ -84,7 +84,7 @@ def beside_rivals() -> pd.DataFrame:
     """One line per (sample, row of the picture): top-1 with its interval over seeds, and seeds."""
     lines = []
     for sample, rows in _modalities().items():
-        late = rivals.rivals(rows[RGB], rows[EVENTS])[recipe.LATE]
+        late = rivals.rivals(rows[RGB], rows[EVENTS])[rivals.LATE]
         shown = (rows[RGB], rows[EVENTS], rows[BOTH], late)
         for row, runs in zip(headline_plots.ROWS, shown, strict=True):
             if runs:
@@ -174,13 +174,13 @@ def fusion() -> str:
     for name, rows in _modalities().items():
         found = rivals.rivals(rows[RGB], rows[EVENTS])
         table = rivals.compared(rows[BOTH], found)
-        if recipe.LATE not in table.index:
+        if rivals.LATE not in table.index:
             continue
-        line = table.loc[recipe.LATE].to_dict()
+        line = table.loc[rivals.LATE].to_dict()
         effect.append(line["SAFE is"])
         said = _in_words(line, line["SAFE is"])
         parts.append(f"{TITLES[name]} {line['top-1 [%]']:.1f} %, SAFE {said}")
-        if of_two := rivals.averaged(rows[BOTH], found[recipe.LATE]):
+        if of_two := rivals.averaged(rows[BOTH], found[rivals.LATE]):
             averaged.append(f"{of_two} ({TITLES[name]})")
     if not parts:
         return ""

@@ -14,7 +14,7 @@ from safe_companion.rows import INPUTS, LENGTHS, LONGER, TRIED
 from safe_companion.studies import Found
 
 ENOUGH = 1.0  # points that half as many steps more may gain at most
-LATE = "mean of log-probabilities"  # of the two single models
+LATE = rivals.LATE
 BOTH = "RGB and events"
 RATE = 0.001  # of the rows that try something else than a rate
 

@@ -20,6 +20,8 @@ import torch
 from safe_companion import effects, predictions, wording
 from safe_companion.studies import Found
 
+LATE = "mean of log-probabilities"  # late fusion of two single models
+
 
 def rivals(rgb: list[dict], event: list[dict], zero_shot: np.ndarray | None = None) -> Found:
     """{rival: its runs}, over the seeds that both have; without runs where answers are lacking.
@@ -40,7 +42,7 @@ def rivals(rgb: list[dict], event: list[dict], zero_shot: np.ndarray | None = No
         "RGB alone": [one for one, _ in pairs],
         "events alone": [other for _, other in pairs],
         "surer of the two": [surer(one, other) for one, other in pairs],
-        "mean of log-probabilities": [mean(one, other) for one, other in whole],
+        LATE: [mean(one, other) for one, other in whole],
         "oracle": [oracle(one, other) for one, other in pairs],
     }
     if zero_shot is not None:

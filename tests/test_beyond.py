@@ -85,18 +85,6 @@ def test_halves_of_an_answer_are_scored_apart():
     assert np.isnan(line.motion["b"])
 
 
-def test_late_fusion_sums_what_two_models_of_one_seed_say():
-    labels = np.array([0, 1, 2])
-    rgb = np.log([[0.6, 0.3, 0.1], [0.5, 0.4, 0.1], [0.2, 0.2, 0.6]])
-    events = np.log([[0.1, 0.8, 0.1], [0.2, 0.7, 0.1], [0.1, 0.5, 0.4]])
-    of_rgb = [run_of([0, 0, 2], labels, log_probs=rgb), run_of([0, 0, 2], labels, seed=1)]
-    of_events = [run_of([1, 1, 1], labels, log_probs=events)]
-    (fused,) = beyond.late_fusion(of_rgb, of_events)
-    assert fused["predictions"].class1.tolist() == [1, 1, 2]
-    assert fused["test"]["top1"] == pytest.approx(200 / 3)
-    assert beyond.late_fusion(of_rgb[1:], of_events) == []
-
-
 def conjunctions_found(paper):
     event = 6 * ((LABELS // 6 + 1) % 6) + LABELS % 6
     rows = dict.fromkeys(beyond.conjunctions(), [run_of(event)])

@@ -10,7 +10,7 @@ import pytest
 from conftest import ROOT
 from made_runs import made_run
 
-from safe_companion import headline, headline_plots, recipe
+from safe_companion import headline, headline_plots, rivals
 from safe_companion.real_studies import LIGHTS
 
 
@@ -207,7 +207,7 @@ def test_the_picture_is_one_file_for_the_same_records_and_none_without(tmp_path,
 def test_the_rows_of_the_picture_are_one_camera_each_safe_and_their_average(monkeypatch):
     found = study_of(90, 60, 50)
     rgb, events = (found("", "")[name] for name in (headline.RGB, headline.EVENTS))
-    late = {(id(rgb), id(events)): {recipe.LATE: runs(95)}}
+    late = {(id(rgb), id(events)): {rivals.LATE: runs(95)}}
     monkeypatch.setattr(headline, "_study", found)
     monkeypatch.setattr(headline.rivals, "rivals", lambda a, b: late[id(a), id(b)])
     table = headline.beside_rivals().loc["hardvs"]
@@ -243,7 +243,7 @@ def test_a_component_alone_with_its_verdict_is_named_with_its_difference(monkeyp
 
 
 def test_late_fusion_stands_beside_two_averaged_models_of_safe(monkeypatch):
-    late = {recipe.LATE: runs(95)}
+    late = {rivals.LATE: runs(95)}
     monkeypatch.setattr(headline, "_study", study_of(90, 60, 50))
     monkeypatch.setattr(headline.rivals, "rivals", lambda rgb, events: late)
     monkeypatch.setattr(headline.rivals, "of_two_seeds", lambda fused: runs(92)[:1])

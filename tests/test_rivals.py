@@ -35,7 +35,7 @@ def test_each_rival_answers_as_it_promises():
         "RGB alone": [0, 0, 2, 1],
         "events alone": [1, 1, 0, 1],
         "surer of the two": [0, 1, 0, 1],
-        "mean of log-probabilities": [1, 1, 0, 1],  # products .07 .12 .03; .05 .32 .01; .15 .12 .04
+        rivals.LATE: [1, 1, 0, 1],  # products .07 .12 .03; .05 .32 .01; .15 .12 .04
         "oracle": [0, 1, 2, 1],
     }
     accuracies = {name: runs[0]["test"]["top1"] for name, runs in found.items()}
@@ -43,7 +43,7 @@ def test_each_rival_answers_as_it_promises():
         "RGB alone": 50,
         "events alone": 25,
         "surer of the two": 50,
-        "mean of log-probabilities": 25,
+        rivals.LATE: 25,
         "oracle": 75,
     }
     for name, runs in found.items():
@@ -53,7 +53,7 @@ def test_each_rival_answers_as_it_promises():
 
 
 def test_the_mean_has_the_probabilities_of_the_product():
-    (fused,) = rivals.rivals([run_of(RGB)], [run_of(EVENT)])["mean of log-probabilities"]
+    (fused,) = rivals.rivals([run_of(RGB)], [run_of(EVENT)])[rivals.LATE]
     product = np.sqrt(np.array(RGB) * np.array(EVENT))
     expected = product / product.sum(axis=1, keepdims=True)
     assert np.exp(fused["log_probs"]) == pytest.approx(expected, abs=1e-5)
@@ -77,7 +77,7 @@ def test_seeds_are_paired_and_compared_as_runs_are():
 def test_without_all_log_probabilities_there_is_no_mean_and_the_others_stay():
     rgb, event = run_of(RGB), run_of(EVENT)
     found = rivals.rivals([run_of(RGB, whole=False)], [event])
-    assert found["mean of log-probabilities"] == []
+    assert found[rivals.LATE] == []
     whole = rivals.rivals([rgb], [event])
     for name in ("surer of the two", "oracle"):
         pd.testing.assert_frame_equal(found[name][0]["predictions"], whole[name][0]["predictions"])
@@ -126,7 +126,7 @@ def test_two_seeds_are_averaged_as_two_cameras_are():
 def test_the_average_of_two_seeds_is_compared_with_the_late_fusion_by_seed():
     fused = [run_of(RGB, 0), run_of(EVENT, 1), run_of(EVENT, 2), run_of(RGB, 3)]
     late = rivals.rivals(fused, [run_of(EVENT, seed) for seed in range(4)])
-    late = late["mean of log-probabilities"]
+    late = late[rivals.LATE]
     same = "25.0 %, beside the late fusion the same in every answer, 2 paired runs"  # of 0 and 2
     assert rivals.averaged(fused, late) == same
     better = [run_of(np.eye(3)[[0, 1, 2, 0]] * 0.9 + 0.05, seed) for seed in range(4)]
