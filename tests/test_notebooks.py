@@ -378,8 +378,8 @@ def test_claims_stand_before_our_differences():
     assert text.splitlines() == [
         "- The paper, Table 4, without semantic category information (no text): worse by 1.6 "
         "points (58.2 to 56.6), one run.",
-        "- The paper, Section 4.5, sentence on removing SCI: after: worse by 0.4 points "
-        "(57.0 to 56.6), one run.",
+        "- The paper, Section 4.5, after semantic category information is removed: worse by 0.4 "
+        "points (57.0 to 56.6), one run.",
         f"- Here (sample of PokerEvent), without text: −50.0 ± {half:.1f} points, 3 paired runs: "
         f"{page.effects.effect['without text']}. By the ledger's rule: beside the paper's −1.6, "
         "*cannot tell*; beside the paper's −0.4, *cannot tell*.",
