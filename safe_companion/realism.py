@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 WINDOW_US = 100_000  # of which the ink is measured
 NEAR_US = 10_000  # an event is alone if no pixel around it had one in this time before
 LONG_S = 10  # seconds that it takes to know which pixels are quiet
+LONE = f"with none on their pixel or its neighbours in the {NEAR_US // 1000} ms before"
 QUIET = 10  # percent of the pixels: those with the fewest events over all recordings
 DOUBLED_US = 10  # so few ticks of its clock apart, a pixel's events are one event read twice
 
@@ -33,7 +34,7 @@ MEASURES = {
     "rate": "events a pixel and second",
     "on": "ON events, % of all",
     "ink": "pixels with an event in 100 ms, %",
-    "alone": "events alone, % of all",
+    "alone": "lone events, % of all",
     "noise": "lone events a pixel and second",
     "quiet": "events a pixel and second, quietest tenth of the pixels",
     "soonest": "shortest 1 % of times between events of a pixel, µs",
@@ -212,7 +213,8 @@ def in_words(measured: dict[str, dict[str, Any]]) -> str:
     outside = [" and ".join(line["sides"]) for line in lines if line["sides"]]
     text = f"The samples lie within the real recordings in {len(lines) - len(outside)} of "
     text += counted(len(lines), "measure")
-    return text + (f" and outside in {len(outside)}: {', '.join(outside)}." if outside else ".")
+    text += f" and outside in {len(outside)}: {', '.join(outside)}." if outside else "."
+    return text.replace("lone events", f"lone events ({LONE})", 1)
 
 
 def listed(measured: dict[str, dict[str, Any]]) -> str:

@@ -128,6 +128,12 @@ def test_the_answer_says_which_measures_of_the_samples_lie_among_the_real_ones()
     assert realism.in_words({}) == "Nothing was measured that could be compared."
 
 
+def test_the_answer_says_what_a_lone_event_is_where_it_first_names_one():
+    table = {"sample of a": measured(alone=5.0, noise=5.0), "x": measured()}
+    said = "a larger share of lone events (with none on their pixel or its neighbours in the 10 ms "
+    assert realism.in_words(table).endswith(f"in 2: {said}before), more lone events.")
+
+
 def test_the_table_names_samples_and_units_as_people_write_them():
     table = realism.table({"sample of hardvs": measured(rate=2.0), "N-MNIST": measured()})
     assert list(realism.table({"folder": measured()}).index) == ["folder"]  # a user's own name
