@@ -52,6 +52,8 @@ def test_a_row_is_measured_with_its_texts_anew_and_kept():
     assert measured["weights_mib"] == pytest.approx(size)
     without = cost.measure_row("sample", "hardvs", "without text", seconds=0)
     assert "texts kept" not in without and without["weights_mib"] < size
+    assert cost.by_way(without) == {cost.KEPT: without["texts anew"]}
+    assert list(cost.by_way(measured).values()) == [measured["texts kept"], measured["texts anew"]]
 
 
 def test_times_of_a_busy_machine_stand_apart(tmp_path, monkeypatch):
