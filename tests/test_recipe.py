@@ -89,7 +89,9 @@ def test_the_first_screen_says_which_length_would_do_and_who_is_ahead_at_each(mo
     found = made(monkeypatch, (73, 72, 73), **top1 | {"events": (50, 50, 52)})
     still = recipe.in_short({"hardvs": found}, {})
     assert "; at every length tried, up to 675, half as many again still gained a point" in still
-    assert "In 2 of 3 comparisons" in still and "; in 1 of 1 it is ahead of one of 2¼ times" in still
+    assert (
+        "In 2 of 3 comparisons" in still and "; in 1 of 1 it is ahead of one of 2¼ times" in still
+    )
     assert recipe.in_short({"hardvs": {}}, {}) == ""
     assert recipe.in_short({"hardvs": found, "pokerevent": {}}, {}) == ""  # no gain is known
 

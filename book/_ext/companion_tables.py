@@ -501,8 +501,8 @@ def in_seeds(pairs: pd.DataFrame) -> str:
     apart = np.sqrt(both[["cpu", "gpu"]].var().mean().sum())
     return (
         f"The seeds of a row have a standard deviation of {said[0]} and of {said[1]} "
-        f"({both.ngroups} of these rows, {both.size().min()} to {both.size().max()} seeds each); so "
-        f"the difference of two seeds has one of {apart:.2f} points."
+        f"({both.ngroups} of these rows, {both.size().min()} to {both.size().max()} seeds each); "
+        f"so the difference of two seeds has one of {apart:.2f} points."
     )
 
 
