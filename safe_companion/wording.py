@@ -35,6 +35,11 @@ def listed(names: Sequence[str]) -> str:
     return f"{', '.join(first)} and {last}" if first else last
 
 
+def span(low: str, high: str) -> str:
+    """What lies from a number to another: "3 to 8", or "8" if they are equal."""
+    return low if low == high else f"{low} to {high}"
+
+
 def typeset(number: str) -> str:
     """A number as printed: a true minus sign, and none before a zero."""
     size = number.lstrip("+-")
