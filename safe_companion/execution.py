@@ -14,12 +14,13 @@ import papermill
 
 import safe_core
 from safe_companion import ROOT, records
+from safe_companion.rows import NOTEBOOKS
 
 TRAINING = ("train", "pretrain_clip", "released_checkpoint")  # these take minutes, show no study
 
 
 def notebooks(names: Sequence[str] = ()) -> list[Path]:
-    """The notebooks of these names or first words; without names all that show studies.
+    """The notebooks of these names, first words or studies; without names all that show studies.
 
     ValueError for an unknown one.
     """
@@ -28,7 +29,8 @@ def notebooks(names: Sequence[str] = ()) -> list[Path]:
         return [path for path in paths if path.stem not in TRAINING]
     chosen = set()
     for name in names:
-        found = [p for p in paths if p.stem == name or p.stem.startswith(f"{name}_")]
+        names_of_it = (name, NOTEBOOKS.get(name))
+        found = [p for p in paths if p.stem in names_of_it or p.stem.startswith(f"{name}_")]
         if not found:
             known = ", ".join(path.stem for path in paths)
             raise ValueError(f"no notebook {name}: choose from {known}")

@@ -67,8 +67,7 @@ def _with_points(rows: pd.DataFrame) -> str:
 
 def _range(values: pd.Series, digits: int = 1) -> str:
     """The least and the greatest of some numbers: "0.8 to 1.4", or "0.8" if they are equal."""
-    low, high = (f"{value:.{digits}f}" for value in (values.min(), values.max()))
-    return low if low == high else f"{low} to {high}"
+    return wording.span(f"{values.min():.{digits}f}", f"{values.max():.{digits}f}")
 
 
 def of_rows(

@@ -15,8 +15,10 @@ from scipy import stats
 from safe_companion import events as ev
 from safe_companion import sample
 from safe_companion.datasets import TITLES, Splits
+from safe_companion.wording import CONDITIONS
 
 EVENT, RGB = sns.color_palette("colorblind")[:2]  # also ours and the paper's
+CAMERAS = {"RGB": RGB, "events": EVENT, "RGB and events": "0.35"}
 MOST_CLASSES = 40  # of a page; there are up to 300
 MOST_IMAGES = 5  # in a row: a phone is narrow
 
@@ -151,11 +153,11 @@ def sample_picture() -> Figure:
     For each condition it is the first draw that meets it, so nothing is picked by its looks.
     """
     conditions = {
-        "none": "easy for both",
-        "dark": "too dark for RGB",
-        "fast": "too fast for RGB",
-        "slow": "too slow for events",
-        "isoluminant": "colour, but no luminance edge",
+        "none": "for both",
+        "dark": "hard for RGB",
+        "fast": "hard for RGB",
+        "slow": "hard for events",
+        "isoluminant": "hard for events",
     }
     shown = {"hardvs": 12, "pokerevent": 21}  # data set: label
     fig, axes = plt.subplots(2 * len(shown), len(conditions), figsize=(13, 8.2))
@@ -168,8 +170,8 @@ def sample_picture() -> Figure:
             draw_image(event_row[column], event_image)
         frame_row[0].set_ylabel(f"{sample.CLASSES[dataset][label]}\nRGB frame")
         event_row[0].set_ylabel("event image")
-    for ax, title in zip(axes[0], conditions.values(), strict=True):
-        ax.set_title(title, fontsize="medium")
+    for ax, (cause, hard) in zip(axes[0], conditions.items(), strict=True):
+        ax.set_title(f"{CONDITIONS[cause]}\n{hard}", fontsize="medium")
     fig.tight_layout()
     return fig
 

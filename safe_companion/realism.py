@@ -17,7 +17,7 @@ from safe_companion.converting import recordings_below
 from safe_companion.describing import is_recording
 from safe_companion.recordings import Recording, read_recording
 from safe_companion.sample import CLASSES, WORLD
-from safe_companion.wording import counted, significant
+from safe_companion.wording import counted, significant, span
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -222,7 +222,7 @@ def listed(measured: dict[str, dict[str, Any]]) -> str:
     found = []
     for line in sorted(beside(measured), key=lambda line: not line["sides"]):
         spans = [
-            significant(low) if low == high else f"{significant(low)} to {significant(high)}"
+            span(significant(low), significant(high))
             for low, high in (line["samples"], line["real"])
         ]
         where = " and ".join(line["sides"]) or "within"

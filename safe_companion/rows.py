@@ -33,6 +33,7 @@ SEARCHES = ("recipe", "peers_recipe")  # of settings: one seed a row
 RATES = {"sample": (3e-4, 1e-3, 3e-3), "real": (8e-6, 8e-5, 8e-4)}
 
 SWEPT = _swept()  # {sample: {study: seeds of its rows}}
+NOTEBOOKS = {row["study"]: row["notebook"] for row in _table("studies.csv")}  # that show them
 # {(sample, study, row): why a sweep leaves it out}
 LEFT_OUT = {(r["sample"], r["study"], r["row"]): r["why"] for r in _table("left_out.csv")}
 
@@ -76,7 +77,7 @@ def runs_of_a_sweep(
 def studies(dataset: str, origin: str, preset: str | None = None) -> dict[str, Rows]:
     """{study: {row: configuration fields}}: the paper's tables by its claims, and what goes beyond.
 
-    A study has the first word of its notebook's name. Tables 4 to 6 are the paper's for PokerEvent;
+    Tables 4 to 6 are the paper's for PokerEvent;
     for another data set their rows are the same with that data set's sentences. preset: to which
     the fields belong; None: that of the data. Rows of fewer recordings have its optimiser steps.
     """

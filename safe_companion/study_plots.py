@@ -11,17 +11,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from safe_companion.datasets import TITLES
-from safe_companion.plots import EVENT, RGB, legend_below, plain, titled
+from safe_companion.plots import CAMERAS, EVENT, RGB, legend_below, plain, titled
+from safe_companion.wording import CONDITIONS
 
-# The sample's conditions in the order of a picture, in the words of the page on which one plays.
-CONDITIONS = {
-    "dark": "dark",
-    "fast": "fast",
-    "isoluminant": "little contrast",
-    "slow": "nearly still",
-    "noisy": "noisy events",
-    "none": "easy",
-}
 GREY = "0.55"  # the interval holds zero
 MARKERS = "os^Dvp"  # of a study's rows
 
@@ -225,7 +217,8 @@ def show_breakdown(
 
     table: as `effects.breakdown` gives it, the baseline first. names: {group: label to draw}.
     Groups in order of the first row's accuracy if there are many; at most `most`, half of them from
-    either end. Conditions of the sample have the words and the order of CONDITIONS.
+    either end. Conditions of the sample have the words and the order of `wording.CONDITIONS`, and
+    rows named after cameras the colours of `plots.CAMERAS`.
     """
     rows = list(table.index.get_level_values(0).unique())
     groups = list(table.index.get_level_values(1).unique())
@@ -241,7 +234,9 @@ def show_breakdown(
     height = max(2.4, (0.11 * len(rows) + 0.16) * len(groups) + 1.3)
     fig, (left, right) = plt.subplots(1, 2, figsize=(7.2, height), sharey=True)
     apart = min(0.25, 0.8 / len(rows))  # so that no marker hides that of another row
-    colours = sns.color_palette("colorblind", len(rows))
+    colours = [CAMERAS[row] for row in rows if row in CAMERAS]
+    if len(colours) < len(rows):
+        colours = sns.color_palette("colorblind", len(rows))
     for i, (row, colour) in enumerate(zip(rows, colours, strict=True)):
         part = table.loc[row].loc[groups]
         at = y - apart * (i - (len(rows) - 1) / 2)

@@ -79,6 +79,13 @@ def show(
     return HTML(styler.to_html(sparse_index=False))  # a row alone, as on a phone, says what it is
 
 
+def of_conditions(table: pd.DataFrame) -> pd.DataFrame:
+    """A table by the sample's conditions in their words and order; other rows keep their places."""
+    ordered = iter([name for name in wording.CONDITIONS if name in table.index])
+    rows = [next(ordered) if name in wording.CONDITIONS else name for name in table.index]
+    return table.loc[rows].rename(index=wording.CONDITIONS)
+
+
 def _escaped(name: object) -> object:
     return html.escape(name) if isinstance(name, str) else name
 

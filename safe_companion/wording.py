@@ -4,13 +4,23 @@ from collections.abc import Sequence
 from math import floor, isfinite, isnan, log10
 
 MINUS = "\N{MINUS SIGN}"
-WHERE = {  # a condition of the sample's recordings
+# The sample's conditions by their names in records: what readers see, in the words of the page on
+# which one plays and the order of pictures; and the same within a sentence.
+CONDITIONS = {
+    "dark": "dark",
+    "fast": "fast",
+    "isoluminant": "little contrast",
+    "slow": "nearly still",
+    "noisy": "noisy events",
+    "none": "easy",
+}
+WHERE = {
     "dark": "in the dark",
     "fast": "in fast motion",
-    "isoluminant": "where colours differ and brightness does not",
+    "isoluminant": "at little contrast in brightness",
+    "slow": "on nearly still recordings",
     "noisy": "with noisy events",
-    "slow": "in slow motion",
-    "none": "where nothing is hard",
+    "none": "on easy recordings",
 }
 
 
@@ -23,6 +33,11 @@ def listed(names: Sequence[str]) -> str:
     """["a", "b", "c"] -> "a, b and c"."""
     *first, last = names
     return f"{', '.join(first)} and {last}" if first else last
+
+
+def span(low: str, high: str) -> str:
+    """What lies from a number to another: "3 to 8", or "8" if they are equal."""
+    return low if low == high else f"{low} to {high}"
 
 
 def typeset(number: str) -> str:

@@ -262,7 +262,7 @@ def test_a_second_camera_corrects_and_breaks():
     assert said == (
         "**Adding events to RGB corrects 40 of 100 answers and breaks 3 (better in the dark; "
         "elsewhere we cannot tell), adding RGB to events corrects 57 of 100 answers and breaks 0 "
-        "(better where nothing is hard); another seed alone corrects 4 and breaks as many** (means "
+        "(better on easy recordings); another seed alone corrects 4 and breaks as many** (means "
         "of 2 paired runs, sample of hardvs)."
     )
     worse = picture_findings.added(

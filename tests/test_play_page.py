@@ -389,3 +389,12 @@ def test_the_one_pixel_obeys_its_sliders(browser, site):
     assert slide("Light", 6) < slide("Light", 0)
     assert page.trouble == [] and DATA.is_dir()
     page.window.context.close()
+
+
+def test_the_words_beside_the_one_pixel_are_as_large_on_a_phone_as_on_a_desk(browser, site):
+    sizes = """() => [...document.querySelectorAll('.pixel :is(.pixel-words, svg text)')].map(
+      node => parseFloat(getComputedStyle(node).fontSize) * (node.getCTM?.().a ?? 1))"""
+    page = opened(browser, site, "pixel-light", size=PHONE)
+    found = page.window.evaluate(sizes)
+    assert len(found) == 2 and min(found) >= 12
+    page.window.context.close()

@@ -13,7 +13,7 @@ from matplotlib import pyplot as plt
 from matplotlib.colors import to_hex, to_rgb
 from matplotlib.container import BarContainer, ErrorbarContainer
 
-from safe_companion import claims, effects, plots, study_plots
+from safe_companion import claims, effects, plots, study_plots, tables, wording
 from safe_companion.events import EVENT_DTYPE, event_image
 
 matplotlib.use("Agg")
@@ -139,7 +139,9 @@ def test_the_sample_is_shown_by_the_first_draw_of_each_condition(monkeypatch):
     fig = plots.sample_picture()
     axes = np.array(fig.axes).reshape(4, 5)
     titles = [ax.get_title() for ax in axes[0]]
-    assert titles[:2] == ["easy for both", "too dark for RGB"] and len(set(titles)) == 5
+    assert titles[:2] == ["easy\nfor both", "dark\nhard for RGB"]
+    words = [title.splitlines()[0] for title in titles]
+    assert set(words) == set(wording.CONDITIONS.values()) - {"noisy events"}
     frames = [ax.images[0].get_array()[0, 0, 0] for ax in axes[0]]
     assert frames == [11, 31, 1, 51, 41]  # the middle one of draws 1, 3, 0, 5, 4
     middle = np.zeros(1, EVENT_DTYPE)
@@ -467,7 +469,35 @@ def test_conditions_have_the_words_and_the_order_of_the_page_on_which_one_plays(
     assert said == [f"{word} (10)" for word in words]
     page = (ROOT / "book" / "_static" / "play" / "page.js").read_text()
     causes = page.split("const CAUSES = {")[1].split("}")[0]
-    assert dict(re.findall(r'(\w+): "(.+)"', causes)) == study_plots.CONDITIONS
+    assert dict(re.findall(r'(\w+): "(.+)"', causes)) == wording.CONDITIONS
+
+
+def test_a_table_by_condition_has_the_words_and_the_order_of_pictures():
+    names = ["all", "fast", "isoluminant", "noisy", "none", "slow"]
+    table = pd.DataFrame({"n": range(6)}, index=pd.Index(names, name="condition"))
+    shown = tables.of_conditions(table)
+    words = ["all", "fast", "little contrast", "nearly still", "noisy events", "easy"]
+    assert list(shown.index) == words and list(shown.n) == [0, 1, 2, 5, 3, 4]
+    assert shown.index.name == "condition"
+    other = table.set_axis(list("abcdef"))
+    assert tables.of_conditions(other).equals(other)
+
+
+def test_a_condition_has_the_same_word_in_a_picture_and_in_a_sentence():
+    assert wording.WHERE.keys() == wording.CONDITIONS.keys()
+    for name, word in wording.CONDITIONS.items():
+        assert word in wording.WHERE[name]
+
+
+def test_cameras_have_the_same_colours_in_a_breakdown_as_everywhere():
+    colours = {}
+    for rows in (["RGB and events", "RGB", "events"], ["events", "RGB"], ["RGB", "another"]):
+        fig = study_plots.show_breakdown(breakdown_of(["a", "b"], rows=rows), title="t")
+        colours[len(rows), rows[-1]] = legend_of(fig)
+    both, alone, others = colours.values()
+    assert both["RGB"] == alone["RGB"] == to_hex(plots.RGB)
+    assert both["events"] == alone["events"] == to_hex(plots.EVENT)
+    assert len(set(both.values())) == 3 and len(set(others.values())) == 2
 
 
 def test_an_axis_of_accuracies_starts_at_zero_only_if_some_are_low():

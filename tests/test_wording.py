@@ -19,6 +19,11 @@ def test_nouns_follow_their_count():
     assert wording.counted(1, "class", "classes") == "1 class"
 
 
+def test_two_ends_that_are_equal_are_said_once():
+    assert wording.span("3", "8") == "3 to 8"
+    assert wording.span("8", "8") == "8"
+
+
 @pytest.mark.parametrize(
     "value,words",
     [(3548, "3,550"), (0.01234, "0.0123"), (0.999, "0.999"), (9.996, "10.0"), (12345, "12,300")]

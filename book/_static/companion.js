@@ -1,6 +1,6 @@
 /* What the book's pages do by themselves, without another host and from file:// as well: explain a term on hover,
-   set tables that are too wide tight or turn them into cards, search for whole words. Without JavaScript terms are links to the
-   glossary, and wide tables scroll. */
+   set tables that are too wide tight or turn them into cards, let wide figures scroll, search for whole words. Without
+   JavaScript terms are links to the glossary, wide tables scroll, and figures are as narrow as the page. */
 
 (() => {
   "use strict";
@@ -114,6 +114,45 @@
     document.addEventListener("toggle", arrange, true); // of what opens on a click
   }
 
+  /* ---- figures: on a phone one that would shrink until its letters cannot be read scrolls in a box of its own */
+
+  const READABLE = 0.75; // of its own size: letters are then as large as those of a caption
+
+  function figures() {
+    function isWide(image) {
+      const room = image.closest(".cell_output, figure").clientWidth; // none of what is hidden
+      return room && READABLE * image.naturalWidth > room + 1;
+    }
+
+    function scroll(image) {
+      const box = document.createElement("div");
+      box.className = "wide-figure";
+      box.tabIndex = 0; // scrolls by keyboard, too
+      box.setAttribute("role", "group");
+      box.setAttribute("aria-label", "Figure, scrolls sideways");
+      box.style.setProperty("--readable", `${Math.round(READABLE * image.naturalWidth)}px`);
+      const shown = image.closest("a") ?? image;
+      shown.replaceWith(box);
+      box.append(shown);
+      const look = () => box.classList.toggle("at-end", box.scrollLeft + box.clientWidth >= box.scrollWidth - 2);
+      box.addEventListener("scroll", look);
+      new ResizeObserver(look).observe(box);
+    }
+
+    function arrange() {
+      if (!PHONE.matches) return; // what is in a box already is as wide as the page there
+      for (const image of document.querySelectorAll(".bd-article :is(.cell_output, figure) img")) {
+        if (image.closest(".wide-figure, .play, picture")) continue;
+        if (!image.complete) image.addEventListener("load", arrange, { once: true });
+        else if (isWide(image)) scroll(image);
+      }
+    }
+
+    arrange();
+    PHONE.addEventListener("change", arrange);
+    document.addEventListener("toggle", arrange, true); // what was hidden has no width
+  }
+
   /* ---- search: an entry of the reference is found by words of its name, not by letters inside them ("afe" in
      "safe") */
 
@@ -145,5 +184,6 @@
   function start() {
     previews();
     cards();
+    figures();
   }
 })();

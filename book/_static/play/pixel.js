@@ -48,13 +48,12 @@ const pixel = (() => {
   }
 
   // ------------------------------------------------------------------------------------------- drawing
-  const [WIDTH, HEIGHT] = [720, 300];
+  const [WIDTH, HEIGHT] = [720, 280];
   const ns = "http://www.w3.org/2000/svg";
 
-  function shape(tag, attributes, text = "") {
+  function shape(tag, attributes) {
     const element = document.createElementNS(ns, tag);
     for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
-    element.textContent = text;
     return element;
   }
 
@@ -62,7 +61,7 @@ const pixel = (() => {
   function drawing(found) {
     const [top, bottom] = [0.1, -2.2]; // of the logarithm
     const x = (t) => 10 + ((WIDTH - 20) * t) / SECONDS;
-    const y = (log) => 20 + (180 * (top - log)) / (top - bottom);
+    const y = (log) => 6 + (180 * (top - log)) / (top - bottom);
     const points = (values) => values.map((value, i) => `${x(found.t[i]).toFixed(1)},${y(value).toFixed(1)}`).join(" ");
     const on = found.events.filter((event) => event.p).length;
     const said = `${on} ON and ${found.events.length - on} OFF events`;
@@ -70,14 +69,12 @@ const pixel = (() => {
     svg.append(
       shape("polyline", { points: points(found.reference), class: "pixel-reference" }),
       shape("polyline", { points: points(found.log), class: "pixel-light" }),
-      shape("line", { x1: 10, x2: WIDTH - 10, y1: 250, y2: 250, class: "pixel-axis" }),
-      shape("text", { x: 10, y: 14 }, "logarithm of the light; thin: its value at the last event"),
-      shape("text", { x: 10, y: HEIGHT - 4 }, `one second; events: ↑ ON, ↓ OFF`),
+      shape("line", { x1: 10, x2: WIDTH - 10, y1: 240, y2: 240, class: "pixel-axis" }),
     );
     for (const { t, p } of found.events) {
-      const [tip, wing] = p ? [222, 229] : [278, 271];
+      const [tip, wing] = p ? [212, 219] : [268, 261];
       const at = x(t);
-      const path = `M${at},250 V${tip} M${at - 3},${wing} L${at},${tip} L${at + 3},${wing}`;
+      const path = `M${at},240 V${tip} M${at - 3},${wing} L${at},${tip} L${at + 3},${wing}`;
       svg.append(shape("path", { d: path, class: p ? "pixel-on" : "pixel-off" }));
     }
     return { svg, said };
@@ -87,6 +84,9 @@ const pixel = (() => {
     const { h, slider } = controls;
     const state = { threshold: 0.45, speed: 1, light: 1 };
     const picture = h("div");
+    // Beside the drawing and not in it: on a phone the drawing shrinks, and letters must not.
+    const above = h("div", { class: "pixel-words" }, "logarithm of the light; thin: its value at the last event");
+    const below = h("div", { class: "pixel-words" }, "one second; events: ↑ ON, ↓ OFF");
     const said = h("p", { "aria-live": "polite" });
 
     function set(changes) {
@@ -105,7 +105,7 @@ const pixel = (() => {
       slider("Speed", [0, 4, 0.1], state.speed, often, (v) => set({ speed: v })),
       slider("Light", [0, 6, 0.5], 0, light, (v) => set({ light: 10 ** -v })),
     );
-    root.replaceChildren(picture, sliders, said);
+    root.replaceChildren(above, picture, below, sliders, said);
     set({});
   }
 
