@@ -77,9 +77,9 @@ def runs_of_a_sweep(
 def studies(dataset: str, origin: str, preset: str | None = None) -> dict[str, Rows]:
     """{study: {row: configuration fields}}: the paper's tables by its claims, and what goes beyond.
 
-    Tables 4 to 6 are the paper's for PokerEvent;
-    for another data set their rows are the same with that data set's sentences. preset: to which
-    the fields belong; None: that of the data. Rows of fewer recordings have its optimiser steps.
+    Tables 4 to 6 are the paper's for PokerEvent; for another data set their rows are the same with
+    that data set's sentences. preset: to which the fields belong; None: that of the data. Rows of
+    fewer recordings have its optimiser steps.
     """
     if dataset == "conjunctions":  # a world of its own, of which the paper says nothing
         return {"conjunctions": beyond.conjunctions()}
