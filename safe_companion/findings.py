@@ -23,10 +23,8 @@ SMALL = 0.5  # percent; a calibration error below it concerns no one
 
 def _clear(name: str, row: Any) -> str:
     """A row that is better or worse: "*a* is better by 1.2 ± 0.4 points"."""
-    return (
-        f"*{name}* is {row.effect} by {abs(row.difference):.1f}"
-        f"{wording.plus_minus(row['± difference'])} points"
-    )
+    amount = wording.of_difference(row.difference, row["± difference"], sign=False)
+    return f"*{name}* is {row.effect} by {amount} points"
 
 
 def _unclear(rows: pd.DataFrame, *, others: bool) -> str:
@@ -39,13 +37,13 @@ def _unclear(rows: pd.DataFrame, *, others: bool) -> str:
         which = "none of the others" if others else "none of the rows"
         return f"{which} can be told from it ({limit})"
     (name, row), *_ = rows.iterrows()
-    amount = f"{wording.signed(row.difference)}{wording.plus_minus(row['± difference'])} points"
-    return f"*{name}* ({amount}) cannot be told from it ({limit})"
+    amount = wording.of_difference(row.difference, row["± difference"])
+    return f"*{name}* ({amount} points) cannot be told from it ({limit})"
 
 
 def _with_paper(name: Any, row: Any) -> str:
     """A row's difference beside the paper's."""
-    ours = f"{wording.signed(row.difference)}{wording.plus_minus(row['± difference'])}"
+    ours = wording.of_difference(row.difference, row["± difference"])
     return f"*{name}* {ours} (the paper {wording.signed(row['paper difference'])})"
 
 
@@ -58,8 +56,7 @@ def _with_points(rows: pd.DataFrame) -> str:
     """Rows of an effect table with their differences: "*a* (+1.2 points) and *b* (...)"."""
     return wording.listed(
         [
-            f"*{name}* ({wording.signed(row.difference)}"
-            f"{wording.plus_minus(row['± difference'])} points)"
+            f"*{name}* ({wording.of_difference(row.difference, row['± difference'])} points)"
             for name, row in rows.iterrows()
         ]
     )

@@ -125,6 +125,40 @@ def test_what_would_not_be_seen_stands_once_in_a_line():
     assert alone["a", "effect"][0] == effect[0]
 
 
+def test_a_number_and_its_interval_are_one_column_and_the_table_is_as_before():
+    table = pd.DataFrame(
+        {
+            "top-1 [%]": [87.64, 83.0, 82.0],
+            "±": [0.31, np.nan, 1.0],
+            "difference": [np.nan, -1.26, -0.44],
+            "± difference": [np.nan, 0.9, 0.36],
+            "to text": [np.nan, 0.5, 0.3],
+            "± to text": [np.nan, 0.2, np.nan],
+            "effect": [None, "worse", "worse"],
+        },
+        index=list("abc"),
+    )
+    columns = list(table)
+    cells, heads = read(notebooks.show(table, **{"to text": "{:+.1f}"}).data)
+    assert heads == ["effect", "difference", "top-1 [%]", "to text"]
+    shown = {head: [cells[row, head][0] for row in "abc"] for head in heads[1:]}
+    assert shown["top-1 [%]"] == ["87.6 ± 0.3", "83.0", "82.0 ± 1.0"]
+    assert shown["difference"] == ["–", "−1.3 ± 0.9", "−0.44 ± 0.36"]  # told, so read as told
+    assert shown["to text"] == ["–", "+0.5 ± 0.2", "+0.3"]
+    assert list(table) == columns and table.difference["b"] == -1.26
+
+
+def test_short_verdicts_and_units_do_not_wrap():
+    table = pd.DataFrame(
+        {"verdict": ["same direction", "not run: another method"], "texts kept [ms]": [1.0, 2.0]},
+        index=["a", "b"],
+    )
+    table.loc["c"] = ["cannot tell from zero: effects below 1.2 would not be seen", 3.0]
+    soup = BeautifulSoup(notebooks.show(table).data, "html.parser")
+    assert [cell.text for cell in soup.select("td.short")] == list(table.verdict[:2])
+    assert [part.text for part in soup.select("th .short")] == ["kept [ms]"]
+
+
 # ---------------------------------------------------------------- what a page is given
 
 
