@@ -58,11 +58,11 @@
     });
   }
 
-  /* ---- tables: each cell knows the head of its column; on a phone a table that does not fit is set tight, or becomes
-     cards */
+  /* ---- tables: each cell knows the head of its column; a notebook's table that does not fit is set tight; on a
+     phone every one is, and one that does not fit then, or has high rows, becomes cards */
 
   const PHONE = matchMedia("(max-width: 600px)");
-  const MOST_HEIGHT = 130; // of a row that is set tight, in pixels: higher ones are read more easily as cards
+  const MOST_HEIGHT = 150; // of a row on a phone, in pixels: higher ones are read more easily as cards
 
   function prepare(table) {
     const heads = [...(table.tHead?.rows ?? [])];
@@ -93,23 +93,29 @@
 
   function cards() {
     const tables = [...document.querySelectorAll(".bd-article table")].filter(prepare);
+    const asMade = (table) => table.classList.remove("as-cards", "tight", "wrapped");
+    let width = 0;
 
     function arrange() {
+      width = innerWidth;
       for (const table of tables) {
-        table.classList.remove("as-cards", "tight");
+        asMade(table);
+        if (!table.offsetParent || !(PHONE.matches || table.matches(".dataframe"))) continue;
         const room = (table.parentElement.closest("div") ?? document.body).clientWidth;
         const isTooWide = () => table.scrollWidth > room + 1;
-        if (!PHONE.matches || !table.offsetParent || !isTooWide()) continue;
-        table.classList.add("tight");
-        const isTooHigh = [...table.rows].some((row) => row.offsetHeight > MOST_HEIGHT);
-        if (isTooWide() || isTooHigh) table.classList.replace("tight", "as-cards");
+        const isTooHigh = () => [...table.rows].some((row) => row.offsetHeight > MOST_HEIGHT);
+        for (const how of ["tight", "wrapped"]) if (isTooWide()) table.classList.add(how);
+        if (PHONE.matches && (isTooWide() || isTooHigh())) {
+          asMade(table);
+          table.classList.add("as-cards");
+        }
       }
     }
 
     arrange();
-    PHONE.addEventListener("change", arrange);
+    addEventListener("resize", () => innerWidth === width || arrange());
     addEventListener("load", arrange); // fonts and pictures may have changed widths
-    addEventListener("beforeprint", () => tables.forEach((table) => table.classList.remove("as-cards", "tight")));
+    addEventListener("beforeprint", () => tables.forEach(asMade));
     addEventListener("afterprint", arrange);
     document.addEventListener("toggle", arrange, true); // of what opens on a click
   }
