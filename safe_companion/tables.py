@@ -27,6 +27,8 @@ ACCURACIES = ("ours", "top-1 [%]")  # of seeds, whose interval is the column "±
 QUIET = "var(--quiet, rgb(110,110,110))"  # the book's own grey, light on dark pages
 # What a table found stands first, where a narrow screen shows it.
 FIRST = ("verdict", "effect", "SAFE is", "difference")
+HARDLY = "hardly trained"  # a verdict: the row is compared with nothing
+COMPARED = ("difference", "± difference", "pairs", "detectable")
 SHORT = 24  # letters: a verdict or a difference of as many stays in one line
 
 
@@ -40,14 +42,15 @@ def show(
 ) -> HTML:
     """A table as HTML: the paper's columns in italics on amber, ours in bold.
 
-    Rows that were not run are grey, and columns of numbers without any are left out. Names and
-    cells are text: what is HTML in them is escaped. origin: of our numbers, for the head of the
-    column "ours". formats: {column: format, or what gives the words} beside FORMATS. Columns of
-    FIRST come first. A number and half of its interval are one column. The name of the index stands
-    in the corner.
+    Rows that were not run are grey, rows that are hardly trained have no difference, and columns of
+    numbers without any are left out. Names and cells are text: what is HTML in them is escaped.
+    origin: of our numbers, for the head of the column "ours". formats: {column: format, or what
+    gives the words} beside FORMATS. Columns of FIRST come first. A number and half of its interval
+    are one column. The name of the index stands in the corner.
     """
     first = [name for name in FIRST if name in table]
     table = table[[*first, *(name for name in table if name not in first)]]
+    table = _without_untrained(table)
     numbers = table.select_dtypes("number")
     table = table.drop(columns=numbers.columns[numbers.isna().all()])
     if "detectable" in table:  # which has the number
@@ -85,6 +88,15 @@ def show(
 
 def _escaped(name: object) -> object:
     return html.escape(name) if isinstance(name, str) else name
+
+
+def _without_untrained(table: pd.DataFrame) -> pd.DataFrame:
+    """The table without differences of rows that are hardly trained."""
+    hardly = pd.Series(False, index=table.index)
+    for name in ("verdict", "effect"):
+        if name in table:
+            hardly |= table[name] == HARDLY
+    return table.assign(**{name: table[name].mask(hardly) for name in COMPARED if name in table})
 
 
 def _with_intervals(table: pd.DataFrame, formats: dict[Any, Any]) -> pd.DataFrame:

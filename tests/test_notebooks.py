@@ -148,6 +148,25 @@ def test_a_number_and_its_interval_are_one_column_and_the_table_is_as_before():
     assert list(table) == columns and table.difference["b"] == -1.26
 
 
+@pytest.mark.parametrize("said", ["verdict", "effect"])
+def test_what_is_hardly_trained_has_no_difference(said):
+    table = pd.DataFrame(
+        {
+            said: ["hardly trained", "worse"],
+            "difference": [-80.0, -2.0],
+            "± difference": [1.0, 0.5],
+            "pairs": [4, 4],
+            "detectable": [1.4, 0.7],
+            "top-1 [%]": [4.0, 82.0],
+        },
+        index=["a", "b"],
+    )
+    cells, heads = read(notebooks.show(table).data)
+    shown = {row: [cells[row, head][0] for head in heads] for row in "ab"}
+    assert shown["a"] == ["hardly trained", "–", "–", "–", "4.0"]
+    assert shown["b"] == ["worse", "−2.0 ± 0.5", "4", "0.7", "82.0"]
+
+
 def test_short_verdicts_and_units_do_not_wrap():
     table = pd.DataFrame(
         {"verdict": ["same direction", "not run: another method"], "texts kept [ms]": [1.0, 2.0]},
@@ -343,8 +362,16 @@ def test_a_finding_names_what_has_hardly_begun_to_learn():
     page = notebooks.Opened("table2", "pokerevent", None, None, dict.fromkeys(found, {}), found)
     assert page.finding.endswith("*C3D* is hardly trained: what it can do is not seen here.")
     assert "C3D" not in page.finding.partition("**")[2].partition("**")[0]  # nor compared
+    assert page.effects.effect["C3D"] == "hardly trained"
+    cells, heads = read(notebooks.show(page.effects).data)
+    assert cells["C3D", "effect"][0] == "hardly trained" and "difference" not in heads
     found["C3D"] = runs(10, 0.4)
     assert "ardly" not in page.finding and "*C3D* is worse" in page.finding
+    assert page.effects.effect["C3D"] == "worse"
+    found["SAFE"] = runs(80, 0.9)
+    assert page.effects.effect["C3D"] == "hardly trained"  # beside one that is
+    del found["C3D"]
+    assert page.effects.effect.isna().all()
 
 
 def test_a_study_is_opened_by_its_name(shown, monkeypatch):
