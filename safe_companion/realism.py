@@ -215,12 +215,17 @@ def in_words(measured: dict[str, dict[str, Any]]) -> str:
     return text + (f" and outside in {len(outside)}: {', '.join(outside)}." if outside else ".")
 
 
+def plainly(value: float) -> str:
+    """A measured number in a table or a sentence: three digits, and all of a whole number's."""
+    return f"{value:,.0f}" if value == round(value) or abs(value) >= 1000 else significant(value)
+
+
 def listed(measured: dict[str, dict[str, Any]]) -> str:
     """The measures behind `in_words`, a line of a Markdown list each, those outside first."""
     found = []
     for line in sorted(beside(measured), key=lambda line: not line["sides"]):
         spans = [
-            significant(low) if low == high else f"{significant(low)} to {significant(high)}"
+            plainly(low) if low == high else f"{plainly(low)} to {plainly(high)}"
             for low, high in (line["samples"], line["real"])
         ]
         where = " and ".join(line["sides"]) or "within"
