@@ -62,9 +62,9 @@ def _with_points(rows: pd.DataFrame) -> str:
     )
 
 
-def _range(values: pd.Series, digits: int = 1) -> str:
+def _range(values: pd.Series) -> str:
     """The least and the greatest of some numbers: "0.8 to 1.4", or "0.8" if they are equal."""
-    low, high = (f"{value:.{digits}f}" for value in (values.min(), values.max()))
+    low, high = (f"{value:.1f}" for value in (values.min(), values.max()))
     return low if low == high else f"{low} to {high}"
 
 
@@ -171,12 +171,12 @@ def of_robustness(tables: Mapping[str, pd.DataFrame], *, dataset: str, origin: s
             continue
         for what in missing:
             losses.setdefault(what, []).append(lines.top1[CLEAN] - lines.top1[what])
-        left = wording.listed([f"{lines.top1[what]:.0f} with {what}" for what in missing])
-        parts.append(f"- {name}: {lines.top1[CLEAN]:.0f} %, {left}")
+        left = wording.listed([f"{lines.top1[what]:.1f} with {what}" for what in missing])
+        parts.append(f"- {name}: {lines.top1[CLEAN]:.1f} %, {left}")
     if not parts:
         return NOT_RUN
     costs = wording.listed(
-        [f"{what} costs {_range(pd.Series(lost), 0)}" for what, lost in losses.items()]
+        [f"{what} costs {_range(pd.Series(lost))}" for what, lost in losses.items()]
     )
     fewest, most = (least(int(t.seeds.min()) for t in tables.values()) for least in (min, max))
     seeds = wording.counted(fewest, "seed") if fewest == most else f"{fewest} to {most} seeds"
@@ -193,7 +193,7 @@ def of_robustness(tables: Mapping[str, pd.DataFrame], *, dataset: str, origin: s
 def of_calibration(table: pd.DataFrame, *, dataset: str, origin: str) -> str:
     """How far confidences are off: lines with "confidence", "top-1 [%]", "corrected", "low".
 
-    An error whose interval comes within SMALL of zero is not called one.
+    An error whose interval comes within SMALL of zero is not called one, which the sentence says.
     """
     if table.empty:
         return NOT_RUN
@@ -206,9 +206,10 @@ def of_calibration(table: pd.DataFrame, *, dataset: str, origin: str) -> str:
             kind = f"from {row.low:.1f} %: none can be told"
         parts.append(f"{name}: {row.corrected:.1f} % ({kind})")
     where = f"({in_words(dataset, origin)})"
+    rule = "" if all(told) else f" One can be told where its interval begins above {SMALL:g} %."
     return (
         f"**Of {wording.counted(len(told), 'model')} {sum(told) or 'none'} can be told to be "
-        f"miscalibrated** {where}. Calibration error, chance taken off: {'; '.join(parts)}."
+        f"miscalibrated** {where}. Calibration error, chance taken off: {'; '.join(parts)}.{rule}"
     )
 
 

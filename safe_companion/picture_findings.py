@@ -177,12 +177,12 @@ def of_neighbours(right: Mapping[str, np.ndarray], table: pd.DataFrame, *, about
         verdict = f"best with {best}, {amount} points ahead of {second}"
     else:
         verdict = f"as well with {second} as with {best}, as far as can be told{_unclear(gap)}"
-    listed = ", ".join(f"{value:.0f} % with {name}" for name, value in percent.items())
+    listed = ", ".join(f"{value:.1f} % with {name}" for name, value in percent.items())
     chance = table["the same, labels shuffled [%]"].max()
     highest = table.silhouette.idxmax()
     return (
         f"**Classes are separated {verdict}**: the nearest other test recording has the same class "
-        f"in {listed} (labels shuffled: at most {chance:.0f} %); the silhouette, another measure, "
+        f"in {listed} (labels shuffled: at most {chance:.1f} %); the silhouette, another measure, "
         f"is highest with {highest} ({about})."
     )
 
