@@ -300,6 +300,15 @@ def test_a_table_of_long_texts_is_cards_on_a_phone(phone, name):
     assert phone.window.locator(".bd-article table.as-cards").count() > 0
 
 
+def test_names_of_files_break_behind_separators_on_a_phone_and_not_on_a_desk(phone, desk):
+    for reader in (phone, desk):
+        reader.window.goto(f"{reader.address}book/events.html", wait_until="load")
+        name = reader.window.locator(".caption-text", has_text="sample/world.py")
+        assert name.inner_text().startswith("safe_companion/sample/world.py")
+        shown = name.locator("wbr").first.evaluate("node => getComputedStyle(node).display")
+        assert (shown == "none") == (reader is desk)
+
+
 def test_cards_keep_the_name_that_stands_above_the_rows_of_a_table(phone):
     phone.window.goto(f"{phone.address}notebooks/robustness.html", wait_until="load")
     table = phone.window.locator("table.as-cards").first

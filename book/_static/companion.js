@@ -1,6 +1,6 @@
 /* What the book's pages do by themselves, without another host and from file:// as well: explain a term on hover,
-   set tables that are too wide tight or turn them into cards, search for whole words. Without JavaScript terms are links to the
-   glossary, and wide tables scroll. */
+   set tables that are too wide tight or turn them into cards, break long names between words, search for whole words.
+   Without JavaScript terms are links to the glossary, and wide tables scroll. */
 
 (() => {
   "use strict";
@@ -120,6 +120,24 @@
     document.addEventListener("toggle", arrange, true); // of what opens on a click
   }
 
+  /* ---- long names of files and functions: on a phone they go on in the next line behind a separator, not inside a
+     word (custom.css) */
+
+  function breaks() {
+    const names = ".bd-article :is(code span.pre, .caption-text, .sig-prename, .sig-name)";
+    for (const name of document.querySelectorAll(names)) {
+      const walker = document.createTreeWalker(name, NodeFilter.SHOW_TEXT);
+      const texts = [];
+      while (walker.nextNode()) texts.push(walker.currentNode);
+      for (const text of texts) {
+        const parts = text.data.split(/(?<=\w[/_.])(?=\w)/);
+        if (text.length < 16 || parts.length < 2) continue;
+        const chance = () => Object.assign(document.createElement("wbr"), { className: "narrow" });
+        text.replaceWith(...parts.flatMap((part, i) => (i ? [chance(), part] : [part])));
+      }
+    }
+  }
+
   /* ---- search: an entry of the reference is found by words of its name, not by letters inside them ("afe" in
      "safe") */
 
@@ -150,6 +168,7 @@
 
   function start() {
     previews();
+    breaks();
     cards();
   }
 })();
