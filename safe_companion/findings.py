@@ -206,7 +206,9 @@ def of_calibration(table: pd.DataFrame, *, dataset: str, origin: str) -> str:
             kind = f"from {row.low:.1f} %: none can be told"
         parts.append(f"{name}: {row.corrected:.1f} % ({kind})")
     where = f"({in_words(dataset, origin)})"
-    rule = "" if all(told) else f" One can be told where its interval begins above {SMALL:g} %."
+    rule = (
+        "" if all(told) else f" An error can be told where its interval begins above {SMALL:g} %."
+    )
     return (
         f"**Of {wording.counted(len(told), 'model')} {sum(told) or 'none'} can be told to be "
         f"miscalibrated** {where}. Calibration error, chance taken off: {'; '.join(parts)}.{rule}"

@@ -166,8 +166,8 @@ def test_a_finding_says_whether_a_model_is_too_sure(monkeypatch):
     said = findings.of_calibration(table, **HERE)
     assert "sure: 10.0 % (overconfident)" in said and "shy: 15.0 % (underconfident)" in said
     assert "fine: 1.0 % (from 0.4 %: none can be told)" in said
-    assert said.endswith(" One can be told where its interval begins above 0.5 %.")
-    assert "One can be told" not in findings.of_calibration(table[:2], **HERE)  # all are
+    assert said.endswith(" An error can be told where its interval begins above 0.5 %.")
+    assert "An error can be told" not in findings.of_calibration(table[:2], **HERE)  # all are
     monkeypatch.setattr(findings, "SMALL", 7)
     assert findings.of_calibration(table, **HERE).endswith("begins above 7 %.")
     assert said.startswith("**Of 3 models 2 can be told to be miscalibrated** (sample of HARDVS).")
