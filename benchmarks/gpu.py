@@ -95,9 +95,17 @@ def measure(name: str, root: str | None, fields: dict[str, Any]) -> str:
     torch.cuda.reset_peak_memory_stats()
     seconds, waiting, first = step_time(model, batches)
     peak = torch.cuda.max_memory_allocated() / 2**30
-    share = f"{100 * waiting:.0f} %" if root else ""
     rate = config.batch_size / seconds
-    return f"| {name} | {seconds * 1e3:.0f} | {rate:.0f} | {peak:.1f} | {first:.0f} | {share} |"
+    share = f"{100 * waiting:.0f} %"
+    cells = [name, f"{seconds * 1e3:.0f}", f"{rate:.0f}", f"{peak:.1f}", f"{first:.0f}"]
+    return f"| {' | '.join([*cells, share] if root else cells)} |"
+
+
+def head(root: str | None) -> str:
+    """The table's first two lines; without recordings nothing is waited for."""
+    columns = ["case", "ms a step", "clips/s", "peak, GiB", "first step, s"]
+    columns += ["waiting for data"] if root else []
+    return f"| {' | '.join(columns)} |\n|---|{'---:|' * (len(columns) - 1)}"
 
 
 def main() -> int:
@@ -108,8 +116,7 @@ def main() -> int:
     if not torch.cuda.is_available():
         print("This machine has no GPU: nothing is measured.")
         return common.NOTHING
-    print("| case | ms a step | clips/s | peak, GiB | first step, s | waiting for data |")
-    print("|---|---:|---:|---:|---:|---:|")
+    print(head(root))
     for name, fields in CASES.items():
         if fields["precision"] == "bf16" and torch.cuda.get_device_capability() < (8, 0):
             continue

@@ -93,7 +93,7 @@ def step(model: safe_core.SAFE, precision: str, accumulate: int) -> tuple[float,
 
 def main() -> None:
     print(f"{common.facts()}\n")
-    print("| precision | checkpoint_vision | accumulate | saved | peak | in 24 GiB |")
+    print("| precision | checkpoint_vision | accumulate | saved, GiB | peak, GiB | in 24 GiB |")
     print("|---|---|---:|---:|---:|---|")
     models = {}
     for checkpoint in (False, True):

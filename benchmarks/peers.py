@@ -98,7 +98,8 @@ def compare(preset: str) -> None:
     but = "SAFE without its text tower, which is frozen and runs once"
     print(f"\nAt the {preset}'s size ({but}):\n")
     reported = papers_milliseconds() if preset == "paper" else {}
-    head = ["method", "parameters", "GFLOP, test", "training", "ms, test", "training", "x SAFE"]
+    head = ["method", "parameters", "GFLOP, test", "GFLOP, training"]
+    head += ["ms, test", "ms, training", "x SAFE"]
     head += ["paper, ms"] if reported else []
     print(f"| {' | '.join(head)} |\n|---|{'---:|' * (len(head) - 1)}")
     columns = {name: list(zip(*pairs, strict=True)) for name, pairs in taken.items()}

@@ -23,10 +23,8 @@ SMALL = 0.5  # percent; a calibration error below it concerns no one
 
 def _clear(name: str, row: Any) -> str:
     """A row that is better or worse: "*a* is better by 1.2 ± 0.4 points"."""
-    return (
-        f"*{name}* is {row.effect} by {abs(row.difference):.1f}"
-        f"{wording.plus_minus(row['± difference'])} points"
-    )
+    amount = wording.of_difference(row.difference, row["± difference"], sign=False)
+    return f"*{name}* is {row.effect} by {amount} points"
 
 
 def _unclear(rows: pd.DataFrame, *, others: bool) -> str:
@@ -39,13 +37,13 @@ def _unclear(rows: pd.DataFrame, *, others: bool) -> str:
         which = "none of the others" if others else "none of the rows"
         return f"{which} can be told from it ({limit})"
     (name, row), *_ = rows.iterrows()
-    amount = f"{wording.signed(row.difference)}{wording.plus_minus(row['± difference'])} points"
-    return f"*{name}* ({amount}) cannot be told from it ({limit})"
+    amount = wording.of_difference(row.difference, row["± difference"])
+    return f"*{name}* ({amount} points) cannot be told from it ({limit})"
 
 
 def _with_paper(name: Any, row: Any) -> str:
     """A row's difference beside the paper's."""
-    ours = f"{wording.signed(row.difference)}{wording.plus_minus(row['± difference'])}"
+    ours = wording.of_difference(row.difference, row["± difference"])
     return f"*{name}* {ours} (the paper {wording.signed(row['paper difference'])})"
 
 
@@ -58,16 +56,15 @@ def _with_points(rows: pd.DataFrame) -> str:
     """Rows of an effect table with their differences: "*a* (+1.2 points) and *b* (...)"."""
     return wording.listed(
         [
-            f"*{name}* ({wording.signed(row.difference)}"
-            f"{wording.plus_minus(row['± difference'])} points)"
+            f"*{name}* ({wording.of_difference(row.difference, row['± difference'])} points)"
             for name, row in rows.iterrows()
         ]
     )
 
 
-def _range(values: pd.Series, digits: int = 1) -> str:
+def _range(values: pd.Series) -> str:
     """The least and the greatest of some numbers: "0.8 to 1.4", or "0.8" if they are equal."""
-    return wording.span(f"{values.min():.{digits}f}", f"{values.max():.{digits}f}")
+    return wording.span(f"{values.min():.1f}", f"{values.max():.1f}")
 
 
 def of_rows(
@@ -173,12 +170,12 @@ def of_robustness(tables: Mapping[str, pd.DataFrame], *, dataset: str, origin: s
             continue
         for what in missing:
             losses.setdefault(what, []).append(lines.top1[CLEAN] - lines.top1[what])
-        left = wording.listed([f"{lines.top1[what]:.0f} with {what}" for what in missing])
-        parts.append(f"- {name}: {lines.top1[CLEAN]:.0f} %, {left}")
+        left = wording.listed([f"{lines.top1[what]:.1f} with {what}" for what in missing])
+        parts.append(f"- {name}: {lines.top1[CLEAN]:.1f} %, {left}")
     if not parts:
         return NOT_RUN
     costs = wording.listed(
-        [f"{what} costs {_range(pd.Series(lost), 0)}" for what, lost in losses.items()]
+        [f"{what} costs {_range(pd.Series(lost))}" for what, lost in losses.items()]
     )
     fewest, most = (least(int(t.seeds.min()) for t in tables.values()) for least in (min, max))
     seeds = wording.counted(fewest, "seed") if fewest == most else f"{fewest} to {most} seeds"
@@ -195,7 +192,7 @@ def of_robustness(tables: Mapping[str, pd.DataFrame], *, dataset: str, origin: s
 def of_calibration(table: pd.DataFrame, *, dataset: str, origin: str) -> str:
     """How far confidences are off: lines with "confidence", "top-1 [%]", "corrected", "low".
 
-    An error whose interval comes within SMALL of zero is not called one.
+    An error whose interval comes within SMALL of zero is not called one, which the sentence says.
     """
     if table.empty:
         return NOT_RUN
@@ -208,9 +205,12 @@ def of_calibration(table: pd.DataFrame, *, dataset: str, origin: str) -> str:
             kind = f"from {row.low:.1f} %: none can be told"
         parts.append(f"{name}: {row.corrected:.1f} % ({kind})")
     where = f"({in_words(dataset, origin)})"
+    rule = (
+        "" if all(told) else f" An error can be told where its interval begins above {SMALL:g} %."
+    )
     return (
         f"**Of {wording.counted(len(told), 'model')} {sum(told) or 'none'} can be told to be "
-        f"miscalibrated** {where}. Calibration error, chance taken off: {'; '.join(parts)}."
+        f"miscalibrated** {where}. Calibration error, chance taken off: {'; '.join(parts)}.{rule}"
     )
 
 

@@ -117,8 +117,8 @@ def _in_words(line: dict, effect: str) -> str:
 def _amount(mean: float, half: float, effect: str) -> str:
     """Such as −0.2 ± 0.7, or better by 2.6 ± 1.4 if that can be told."""
     if effect in ("better", "worse"):
-        return f"{effect} by {abs(mean):.1f}{wording.plus_minus(half)}"
-    return f"{wording.signed(mean)}{wording.plus_minus(half)}"
+        return f"{effect} by {wording.of_difference(mean, half, sign=False)}"
+    return wording.of_difference(mean, half)
 
 
 def _verdict(effect: list[str], *, better: str, worse: str, otherwise: str) -> str:
@@ -153,10 +153,10 @@ def two_cameras() -> str:
             tried += len(by_condition.loc[row])
             for condition, line in by_condition.loc[row].iterrows():
                 if line["effect"] == "better":
-                    gain = f"by {line['difference']:.1f}{wording.plus_minus(line['± difference'])}"
-                    exceptions.append(
-                        f"{alone} {wording.WHERE[str(condition)]} {gain} ({TITLES[name]})"
-                    )
+                    half = line["± difference"]
+                    gain = wording.of_difference(line["difference"], half, sign=False)
+                    where = wording.WHERE[str(condition)]
+                    exceptions.append(f"{alone} {where} by {gain} ({TITLES[name]})")
     verdict = "Two cameras beat one" if better else "Two cameras do not always beat one"
     said = f"**{verdict}**, over all recordings: {'; '.join(parts)}."
     if exceptions:
@@ -291,7 +291,7 @@ def components() -> str:
         for row, line in table[table.verdict == verdict].iterrows():
             if count == 1:
                 over = wording.counted(line.pairs, "paired run")
-                amount = wording.signed(line.difference) + wording.plus_minus(line["± difference"])
+                amount = wording.of_difference(line.difference, line["± difference"])
                 said += f" ({row}: {amount}, {over})"
         parts.append(said)
     return (

@@ -23,7 +23,7 @@ from safe_companion.prompts import prompt_sentences
 from safe_companion.records import hardly_trained
 from safe_companion.studies import LEFT_OUT, Found, Rows, studies, study, swept
 from safe_companion.study_plots import show_breakdown
-from safe_companion.tables import show
+from safe_companion.tables import HARDLY, show
 
 # ---------------------------------------------------------------- what a page is given
 
@@ -92,7 +92,13 @@ class Opened:
 
     @property
     def effects(self) -> pd.DataFrame:
-        return effect_table(self.found, baseline=self.baseline)
+        """`effects.effect_table` of the rows; no effect is said of what is hardly trained."""
+        table = effect_table(self.found, baseline=self.baseline)
+        begun = self.baseline not in self.untrained
+        hardly = table.effect.notna() & table.index.isin(self.untrained if begun else table.index)
+        if hardly.any():
+            table.loc[hardly, "effect"] = HARDLY
+        return table
 
     @property
     def untrained(self) -> list[str]:

@@ -73,7 +73,8 @@ def _lost(gap: effects.Difference, other: str) -> str:
     if not gap.excludes_zero:
         return f"as many, as far as can be told, as hiding what is {other}{_unclear(gap)}"
     more = "more" if gap.mean > 0 else "fewer"
-    return f"{abs(gap.mean):.1f} ± {gap.half:.1f} points {more} than hiding what is {other}"
+    amount = wording.of_difference(gap.mean, gap.half, sign=False)
+    return f"{amount} points {more} than hiding what is {other}"
 
 
 def of_windows(
@@ -172,15 +173,16 @@ def of_neighbours(right: Mapping[str, np.ndarray], table: pd.DataFrame, *, about
     best, second = sorted(percent, key=lambda name: -percent[name])[:2]
     gap = over_recordings(100 * (np.asarray(right[best], float) - np.asarray(right[second], float)))
     if gap.excludes_zero:
-        verdict = f"best with {best}, {gap.mean:.1f} ± {gap.half:.1f} points ahead of {second}"
+        amount = wording.of_difference(gap.mean, gap.half, sign=False)
+        verdict = f"best with {best}, {amount} points ahead of {second}"
     else:
         verdict = f"as well with {second} as with {best}, as far as can be told{_unclear(gap)}"
-    listed = ", ".join(f"{value:.0f} % with {name}" for name, value in percent.items())
+    listed = ", ".join(f"{value:.1f} % with {name}" for name, value in percent.items())
     chance = table["the same, labels shuffled [%]"].max()
     highest = table.silhouette.idxmax()
     return (
         f"**Classes are separated {verdict}**: the nearest other test recording has the same class "
-        f"in {listed} (labels shuffled: at most {chance:.0f} %); the silhouette, another measure, "
+        f"in {listed} (labels shuffled: at most {chance:.1f} %); the silhouette, another measure, "
         f"is highest with {highest} ({about})."
     )
 

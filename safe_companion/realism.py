@@ -217,14 +217,16 @@ def in_words(measured: dict[str, dict[str, Any]]) -> str:
     return text.replace("lone events", f"lone events ({LONE})", 1)
 
 
+def plainly(value: float) -> str:
+    """A measured number in a table or a sentence: three digits, and all of a whole number's."""
+    return f"{value:,.0f}" if value == round(value) or abs(value) >= 1000 else significant(value)
+
+
 def listed(measured: dict[str, dict[str, Any]]) -> str:
     """The measures behind `in_words`, a line of a Markdown list each, those outside first."""
     found = []
     for line in sorted(beside(measured), key=lambda line: not line["sides"]):
-        spans = [
-            span(significant(low), significant(high))
-            for low, high in (line["samples"], line["real"])
-        ]
+        spans = [span(plainly(low), plainly(high)) for low, high in (line["samples"], line["real"])]
         where = " and ".join(line["sides"]) or "within"
         about = f"{where}: {MEASURES[line['key']]}"
         found.append(f"- {about} ({spans[0]} in the samples, {spans[1]} in real recordings)")

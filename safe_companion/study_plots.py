@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 
 from safe_companion.datasets import TITLES
 from safe_companion.plots import CAMERAS, EVENT, RGB, legend_below, plain, titled
+from safe_companion.tables import HARDLY
 from safe_companion.wording import CONDITIONS
 
 GREY = "0.55"  # the interval holds zero
@@ -23,9 +24,10 @@ def show_study(
 ) -> Figure:
     """Differences to the baseline with their 95 % intervals; grey where the interval holds zero.
 
-    table: as `effects.effect_table` gives it. notes: {row: what stands below its name}.
+    table: as `effects.effect_table` gives it; what is HARDLY is left out. notes: {row: what stands
+    below its name}.
     """
-    rows = table[table.difference.notna()][::-1]
+    rows = table[table.difference.notna() & (table.effect != HARDLY)][::-1]
     fig, ax = plt.subplots(figsize=(7, (0.52 if notes else 0.38) * len(rows) + 1.3))
     for y, (_, row) in enumerate(rows.iterrows()):
         colour = {"better": EVENT, "worse": RGB}.get(row.effect, GREY)
@@ -54,7 +56,7 @@ def show_beside(
     rows = table[table["paper difference"].notna()][::-1]
     left_out: list[str] = []
     if "verdict" in rows:
-        hardly = rows.verdict == "hardly trained"
+        hardly = rows.verdict == HARDLY
         left_out = list(rows.index[hardly][::-1])
         rows = rows[~hardly]
     fig, ax = plt.subplots(figsize=(7, 0.62 * len(rows) + 1.5))

@@ -2,6 +2,7 @@
 
 import hashlib
 import html
+import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -16,42 +17,47 @@ FORMATS = {
     "paper difference": "{:+.2f}",
     "ours": "{:.1f}",
     "top-1 [%]": "{:.1f}",
-    "±": "{:.1f}",
     "sd": "{:.1f}",
     "seeds": "{:.0f}",
     "pairs": "{:.0f}",
     "difference": "{:+.1f}",
-    "± difference": "{:.1f}",
     "detectable": "{:.1f}",
 }
+ACCURACIES = ("ours", "top-1 [%]")  # of seeds, whose interval is the column "±"
 QUIET = "var(--quiet, rgb(110,110,110))"  # the book's own grey, light on dark pages
 # What a table found stands first, where a narrow screen shows it.
-FIRST = ("verdict", "effect", "SAFE is", "difference", "± difference")
+FIRST = ("verdict", "effect", "SAFE is", "difference")
+HARDLY = "hardly trained"  # a verdict: the row is compared with nothing
+COMPARED = ("difference", "± difference", "pairs", "detectable")
+SHORT = 24  # letters: a verdict or a difference of as many stays in one line
 
 
 def show(
     table: pd.DataFrame,
     *,
     paper: Sequence[str] = ("paper", "paper difference"),
-    ours: Sequence[str] = ("ours", "top-1 [%]"),
+    ours: Sequence[str] = ACCURACIES,
     origin: str = "",
     **formats: str | Callable[[float], str],
 ) -> HTML:
     """A table as HTML: the paper's columns in italics on amber, ours in bold.
 
-    Rows that were not run are grey, and columns of numbers without any are left out. Names and
-    cells are text: what is HTML in them is escaped. origin: of our numbers, for the head of the
-    column "ours". formats: {column: format, or what gives the words} beside FORMATS. Columns of
-    FIRST come first. The name of the index stands in the corner.
+    Rows that were not run are grey, rows that are hardly trained have no difference, and columns of
+    numbers without any are left out. Names and cells are text: what is HTML in them is escaped.
+    origin: of our numbers, for the head of the column "ours". formats: {column: format, or what
+    gives the words} beside FORMATS. Columns of FIRST come first. A number and half of its interval
+    are one column. The name of the index stands in the corner.
     """
     first = [name for name in FIRST if name in table]
     table = table[[*first, *(name for name in table if name not in first)]]
+    table = _without_untrained(table)
     numbers = table.select_dtypes("number")
     table = table.drop(columns=numbers.columns[numbers.isna().all()])
     if "detectable" in table:  # which has the number
         said = [name for name in ("effect", "SAFE is") if name in table]
         table = table.assign(**{name: table[name].map(_without_limit) for name in said})
     given: dict[Any, Any] = FORMATS | formats
+    table = _with_intervals(table, given)
     known: dict[Any, Any] = {}
     for name in table.select_dtypes("number"):
         usual = "{:,}" if is_integer_dtype(table[name]) else wording.significant
@@ -62,7 +68,8 @@ def show(
     table = table.rename_axis(index=_escaped, columns=_escaped)
     styler: Any = table.style.format(known, na_rep="–", escape="html")
     styler.format_index(escape="html", axis=0)
-    styler.format_index(lambda name: head if name == "ours" else name, escape="html", axis=1)
+    styler.format_index(lambda name: _unit_beside(head if name == "ours" else name), axis=1)
+    styler.set_td_classes(_short(table))
     # The same table gives the same HTML.
     styler.set_uuid(hashlib.sha256(table.to_csv().encode()).hexdigest()[:8])
     styler.cell_ids = False
@@ -88,6 +95,43 @@ def of_conditions(table: pd.DataFrame) -> pd.DataFrame:
 
 def _escaped(name: object) -> object:
     return html.escape(name) if isinstance(name, str) else name
+
+
+def _without_untrained(table: pd.DataFrame) -> pd.DataFrame:
+    """The table without differences of rows that are hardly trained."""
+    hardly = pd.Series(False, index=table.index)
+    for name in ("verdict", "effect"):
+        if name in table:
+            hardly |= table[name] == HARDLY
+    return table.assign(**{name: table[name].mask(hardly) for name in COMPARED if name in table})
+
+
+def _with_intervals(table: pd.DataFrame, formats: dict[Any, Any]) -> pd.DataFrame:
+    """Numbers and half of their intervals in one column: "−1.3 ± 0.9".
+
+    An interval's column is "± " and the name of the other, or "±" of an accuracy.
+    """
+    halves = {name: f"± {name}" for name in table} | dict.fromkeys(ACCURACIES, "±")
+    for name, half in halves.items():
+        if name in table and half in table:
+            sign = "+" in str(formats.get(name, ""))
+            words = [
+                wording.of_difference(value, reach, sign=sign) if pd.notna(value) else None
+                for value, reach in zip(table[name], table[half], strict=True)
+            ]
+            table = table.assign(**{name: words}).drop(columns=half)
+    return table
+
+
+def _short(table: pd.DataFrame) -> pd.DataFrame:
+    """{cell: the class of those that stay in one line}, by which the book's styles find them."""
+    found = table[[name for name in (*FIRST, *ACCURACIES) if name in table]]
+    return found.map(lambda cell: "short" if len(str(cell)) <= SHORT else "")
+
+
+def _unit_beside(head: object) -> str:
+    """The head of a column as HTML; its last word and the unit are in one line: "top-1 [%]"."""
+    return re.sub(r"\S+ \[[^\] ]+\]", r'<span class="short">\g<0></span>', html.escape(str(head)))
 
 
 def _typeset(how: str | Callable[[float], str]) -> Callable[[float], str]:

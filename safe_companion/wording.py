@@ -51,9 +51,20 @@ def signed(value: float, digits: int = 1) -> str:
     return typeset(f"{value:+.{digits}f}")
 
 
-def plus_minus(half: float) -> str:
+def plus_minus(half: float, digits: int = 1) -> str:
     """Half of an interval: " ± 0.9"; "" of one that is not known."""
-    return "" if isnan(half) else f" ± {half:.1f}"
+    return "" if isnan(half) else f" ± {half:.{digits}f}"
+
+
+def of_difference(mean: float, half: float, *, sign: bool = True) -> str:
+    """A difference with half of its interval: "+1.2 ± 0.9"; sign: else its size, "1.2 ± 0.9".
+
+    With a second decimal where one would hide that the interval excludes zero: 0.44 ± 0.36.
+    """
+    hidden = abs(mean) > half and f"{abs(mean):.1f}" == f"{half:.1f}"
+    digits = 2 if hidden else 1
+    size = signed(mean, digits) if sign else f"{abs(mean):.{digits}f}"
+    return size + plus_minus(half, digits)
 
 
 def significant(value: float, digits: int = 3) -> str:
@@ -84,7 +95,7 @@ def compared(mean: float, half: float, pairs: float, effect: str) -> str:
     if mean == half == 0:
         return f"the same in every answer, {over}"
     if effect in ("better", "worse"):
-        return f"{effect} by {abs(mean):.1f}{plus_minus(half)} points, {over}"
+        return f"{effect} by {of_difference(mean, half, sign=False)} points, {over}"
     if pairs == 1 and effect.startswith("one seed"):
         return f"{signed(mean)} points with {effect}"
-    return f"{signed(mean)}{plus_minus(half)} points, {over}: {effect}"
+    return f"{of_difference(mean, half)} points, {over}: {effect}"

@@ -71,6 +71,24 @@ def test_the_loaders_share_is_of_clips_of_the_papers_size(tiny_sample):
         next(gpu.of_recordings(root, config, 40))
 
 
+def test_no_table_of_the_results_has_an_empty_column_or_two_of_one_name():
+    text = report.RESULTS.read_text()
+    tables = re.findall(r"(?:^\|.*\|\n)+", text, re.MULTILINE)
+    assert len(tables) > 10
+    for table in tables:
+        head, _, *rows = [line.strip("|").split("|") for line in table.splitlines()]
+        names = [name.strip() for name in head]
+        assert len(set(names)) == len(names), names
+        assert all(any(cell.strip() for cell in column) for column in zip(*rows, strict=True)), head
+
+
+def test_a_gpu_waits_for_data_only_where_some_are_read():
+    assert "waiting for data" in gpu.head("/data") and "waiting" not in gpu.head(None)
+    for root in ("/data", None):
+        names, line = gpu.head(root).splitlines()
+        assert names.count("|") == line.count("|")
+
+
 def test_every_benchmark_names_its_command():
     files = {path.stem for path in (ROOT / "benchmarks").glob("*.py")}
     assert set(report.described()) == files - {"common", "report"}

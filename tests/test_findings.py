@@ -147,13 +147,13 @@ def test_tables_of_several_seeds_are_averaged():
     assert found.top1.tolist() == [75, 30] and found.seeds.tolist() == [2, 2]
     said = findings.of_robustness({"paper": found}, **HERE)
     assert said == (
-        "**Of 1 model, RGB missing costs 45 points** (top-1, 2 seeds each, sample of HARDVS):\n\n"
-        "- paper: 75 %, 30 with RGB missing"
+        "**Of 1 model, RGB missing costs 45.0 points** (top-1, 2 seeds each, sample of HARDVS):\n\n"
+        "- paper: 75.0 %, 30.0 with RGB missing"
     )
     assert findings.of_robustness({}, **HERE) == findings.NOT_RUN
 
 
-def test_a_finding_says_whether_a_model_is_too_sure():
+def test_a_finding_says_whether_a_model_is_too_sure(monkeypatch):
     table = pd.DataFrame(
         {
             "confidence": [80.0, 60.0, 70.0],
@@ -166,6 +166,10 @@ def test_a_finding_says_whether_a_model_is_too_sure():
     said = findings.of_calibration(table, **HERE)
     assert "sure: 10.0 % (overconfident)" in said and "shy: 15.0 % (underconfident)" in said
     assert "fine: 1.0 % (from 0.4 %: none can be told)" in said
+    assert said.endswith(" An error can be told where its interval begins above 0.5 %.")
+    assert "An error can be told" not in findings.of_calibration(table[:2], **HERE)  # all are
+    monkeypatch.setattr(findings, "SMALL", 7)
+    assert findings.of_calibration(table, **HERE).endswith("begins above 7 %.")
     assert said.startswith("**Of 3 models 2 can be told to be miscalibrated** (sample of HARDVS).")
     assert findings.of_calibration(table[:0], **HERE) == findings.NOT_RUN
 
@@ -309,8 +313,8 @@ def test_features_are_compared_over_the_same_recordings():
     half = stats.t.ppf(0.975, 99) * np.std([100] * 20 + [0] * 80, ddof=1) / 10
     assert said == (
         f"**Classes are separated best with both, 20.0 ± {half:.1f} points ahead of RGB only**: "
-        "the nearest other test recording has the same class in 60 % with RGB only, 0 % with "
-        "events only, 80 % with both (labels shuffled: at most 4 %); the silhouette, another "
+        "the nearest other test recording has the same class in 60.0 % with RGB only, 0.0 % with "
+        "events only, 80.0 % with both (labels shuffled: at most 4.4 %); the silhouette, another "
         "measure, is highest with RGB only (sample of hardvs)."
     )
     right["both"] = np.array([1] * 61 + [0] * 39)

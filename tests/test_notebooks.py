@@ -125,6 +125,59 @@ def test_what_would_not_be_seen_stands_once_in_a_line():
     assert alone["a", "effect"][0] == effect[0]
 
 
+def test_a_number_and_its_interval_are_one_column_and_the_table_is_as_before():
+    table = pd.DataFrame(
+        {
+            "top-1 [%]": [87.64, 83.0, 82.0],
+            "±": [0.31, np.nan, 1.0],
+            "difference": [np.nan, -1.26, -0.44],
+            "± difference": [np.nan, 0.9, 0.36],
+            "to text": [np.nan, 0.5, 0.3],
+            "± to text": [np.nan, 0.2, np.nan],
+            "effect": [None, "worse", "worse"],
+        },
+        index=list("abc"),
+    )
+    columns = list(table)
+    cells, heads = read(notebooks.show(table, **{"to text": "{:+.1f}"}).data)
+    assert heads == ["effect", "difference", "top-1 [%]", "to text"]
+    shown = {head: [cells[row, head][0] for row in "abc"] for head in heads[1:]}
+    assert shown["top-1 [%]"] == ["87.6 ± 0.3", "83.0", "82.0 ± 1.0"]
+    assert shown["difference"] == ["–", "−1.3 ± 0.9", "−0.44 ± 0.36"]  # told, so read as told
+    assert shown["to text"] == ["–", "+0.5 ± 0.2", "+0.3"]
+    assert list(table) == columns and table.difference["b"] == -1.26
+
+
+@pytest.mark.parametrize("said", ["verdict", "effect"])
+def test_what_is_hardly_trained_has_no_difference(said):
+    table = pd.DataFrame(
+        {
+            said: ["hardly trained", "worse"],
+            "difference": [-80.0, -2.0],
+            "± difference": [1.0, 0.5],
+            "pairs": [4, 4],
+            "detectable": [1.4, 0.7],
+            "top-1 [%]": [4.0, 82.0],
+        },
+        index=["a", "b"],
+    )
+    cells, heads = read(notebooks.show(table).data)
+    shown = {row: [cells[row, head][0] for head in heads] for row in "ab"}
+    assert shown["a"] == ["hardly trained", "–", "–", "–", "4.0"]
+    assert shown["b"] == ["worse", "−2.0 ± 0.5", "4", "0.7", "82.0"]
+
+
+def test_short_verdicts_and_units_do_not_wrap():
+    table = pd.DataFrame(
+        {"verdict": ["same direction", "not run: another method"], "texts kept [ms]": [1.0, 2.0]},
+        index=["a", "b"],
+    )
+    table.loc["c"] = ["cannot tell from zero: effects below 1.2 would not be seen", 3.0]
+    soup = BeautifulSoup(notebooks.show(table).data, "html.parser")
+    assert [cell.text for cell in soup.select("td.short")] == list(table.verdict[:2])
+    assert [part.text for part in soup.select("th .short")] == ["kept [ms]"]
+
+
 # ---------------------------------------------------------------- what a page is given
 
 
@@ -309,8 +362,16 @@ def test_a_finding_names_what_has_hardly_begun_to_learn():
     page = notebooks.Opened("table2", "pokerevent", None, None, dict.fromkeys(found, {}), found)
     assert page.finding.endswith("*C3D* is hardly trained: what it can do is not seen here.")
     assert "C3D" not in page.finding.partition("**")[2].partition("**")[0]  # nor compared
+    assert page.effects.effect["C3D"] == "hardly trained"
+    cells, heads = read(notebooks.show(page.effects).data)
+    assert cells["C3D", "effect"][0] == "hardly trained" and "difference" not in heads
     found["C3D"] = runs(10, 0.4)
     assert "ardly" not in page.finding and "*C3D* is worse" in page.finding
+    assert page.effects.effect["C3D"] == "worse"
+    found["SAFE"] = runs(80, 0.9)
+    assert page.effects.effect["C3D"] == "hardly trained"  # beside one that is
+    del found["C3D"]
+    assert page.effects.effect.isna().all()
 
 
 def test_a_study_is_opened_by_its_name(shown, monkeypatch):

@@ -299,6 +299,14 @@ def test_a_study_shows_each_rows_difference_and_colours_what_excludes_zero():
     assert ax.get_title() == "A study (sample data)"
 
 
+def test_what_is_hardly_trained_is_no_row_of_a_study():
+    table = pd.DataFrame(
+        {"difference": [-80.0, -2.0], "± difference": [1.0, 1.0]}, index=["scratch", "frozen"]
+    ).assign(effect=["hardly trained", "worse"])
+    ax = study_plots.show_study(table, title="A study", origin="sample").axes[0]
+    assert list(y_names(ax).values()) == ["frozen"]
+
+
 def beside():
     return pd.DataFrame(
         {

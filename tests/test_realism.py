@@ -118,13 +118,15 @@ def test_the_answer_says_which_measures_of_the_samples_lie_among_the_real_ones()
     said = "The samples lie within the real recordings in 5 of 7 measures and outside in 2: "
     assert realism.in_words(table) == said + "more events, fewer ON events."
     lines = realism.listed(table).splitlines()
-    spans = "(1.50 to 5.00 in the samples, 1.00 to 4.00 in real recordings)"
+    spans = "(1.50 to 5 in the samples, 1 to 4 in real recordings)"
     assert lines[0] == f"- more events: events a pixel and second {spans}"
-    assert lines[1].startswith("- fewer ON events: ON events, % of all (50.0 to 60.0 in the samp")
+    assert lines[1].startswith("- fewer ON events: ON events, % of all (50 to 60 in the samples")
     assert len(lines) == 7 and all(line.startswith("- within: ") for line in lines[2:])
     table["sample of b"]["rate"] = 0.5
     assert "in 2: fewer events and more events, fewer ON" in realism.in_words(table)
     assert realism.in_words({"sample of a": measured(), "x": measured()}).endswith("7 measures.")
+    counted = {"sample of a": measured(soonest=3548.0), "x": measured(soonest=2154.6)}
+    assert "(3,548 in the samples, 2,155 in real recordings)" in realism.listed(counted)
     assert realism.in_words({}) == "Nothing was measured that could be compared."
 
 

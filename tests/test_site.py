@@ -230,7 +230,7 @@ CUT = """() => {
 }"""
 
 # Cells of what was found that are not in sight: beyond the window, or the box they scroll in.
-FOUND = ("verdict", "effect", "difference", "± difference", "SAFE is", "Verdict and evidence")
+FOUND = ("verdict", "effect", "difference", "detectable", "SAFE is", "Verdict and evidence")
 HIDDEN = """(found) => {
   const hidden = [];
   for (const table of document.querySelectorAll('.bd-article table')) {
@@ -288,6 +288,25 @@ def test_a_table_that_fits_a_phone_when_set_tight_is_no_cards(phone):
     sides = "node => getComputedStyle(node).borderLeftWidth"
     card = phone.window.locator("table.as-cards").first
     assert {card.evaluate(sides), card.locator("tbody td").first.evaluate(sides)} == {"0px"}
+
+
+@pytest.mark.parametrize("name", ["book/limits", "book/formats"])
+def test_a_table_of_long_texts_is_cards_on_a_phone(phone, name):
+    phone.window.goto(f"{phone.address}{name}.html", wait_until="load")
+    heights = """all => all.filter(table => !table.classList.contains('as-cards'))
+      .flatMap(table => [...table.rows].map(row => row.offsetHeight))"""
+    tables = phone.window.locator(".bd-article table")
+    assert max(tables.evaluate_all(heights), default=0) <= 150
+    assert phone.window.locator(".bd-article table.as-cards").count() > 0
+
+
+def test_names_of_files_break_behind_separators_on_a_phone_and_not_on_a_desk(phone, desk):
+    for reader in (phone, desk):
+        reader.window.goto(f"{reader.address}book/events.html", wait_until="load")
+        name = reader.window.locator(".caption-text", has_text="sample/world.py")
+        assert name.inner_text().startswith("safe_companion/sample/world.py")
+        shown = name.locator("wbr").first.evaluate("node => getComputedStyle(node).display")
+        assert (shown == "none") == (reader is desk)
 
 
 def test_cards_keep_the_name_that_stands_above_the_rows_of_a_table(phone):

@@ -48,6 +48,15 @@ def test_a_difference_is_better_or_worse_by_its_size():
     assert wording.compared(math.nan, math.nan, 0, "not run") == "not run"
 
 
+def test_a_difference_that_can_be_told_looks_like_one_after_rounding():
+    assert wording.of_difference(-0.44, 0.36) == "−0.44 ± 0.36"
+    assert wording.of_difference(0.44, 0.36, sign=False) == "0.44 ± 0.36"
+    assert wording.compared(-0.44, 0.36, 4, "worse") == "worse by 0.44 ± 0.36 points, 4 paired runs"
+    assert wording.of_difference(0.36, 0.44) == "+0.4 ± 0.4"  # which cannot be told, and reads so
+    assert wording.of_difference(-1.25, 0.9) == "−1.2 ± 0.9"
+    assert wording.of_difference(2.0, math.nan) == "+2.0"
+
+
 def test_what_rounds_to_nothing_is_neither_better_nor_worse():
     assert wording.better_or_worse(-0.04) == "no better and no worse"
     assert wording.better_or_worse(-3.21) == "worse by 3.2 points"

@@ -227,7 +227,7 @@ def of_ours(claim: pd.Series) -> list[made.Part]:
         made.badge(claim.origin),
     ]
     if pd.notna(claim.difference):
-        words = wording.signed(claim.difference) + wording.plus_minus(claim["± difference"])
+        words = wording.of_difference(claim.difference, claim["± difference"])
         other = link(made.claim_id(claim.against), code(claim.against))
         parts += [made.line(), text(words, "from-us"), " to ", other]
         if pd.notna(claim.detectable):

@@ -1,6 +1,7 @@
 /* What the book's pages do by themselves, without another host and from file:// as well: explain a term on hover,
-   set tables that are too wide tight or turn them into cards, let wide figures scroll, search for whole words. Without
-   JavaScript terms are links to the glossary, wide tables scroll, and figures are as narrow as the page. */
+   set tables that are too wide tight or turn them into cards, let wide figures scroll, break long names between words,
+   search for whole words. Without JavaScript terms are links to the glossary, wide tables scroll, and figures are as
+   narrow as the page. */
 
 (() => {
   "use strict";
@@ -58,11 +59,11 @@
     });
   }
 
-  /* ---- tables: each cell knows the head of its column; on a phone a table that does not fit is set tight, or becomes
-     cards */
+  /* ---- tables: each cell knows the head of its column; a notebook's table that does not fit is set tight; on a
+     phone every one is, and one that does not fit then, or has high rows, becomes cards */
 
   const PHONE = matchMedia("(max-width: 600px)");
-  const MOST_HEIGHT = 130; // of a row that is set tight, in pixels: higher ones are read more easily as cards
+  const MOST_HEIGHT = 150; // of a row on a phone, in pixels: higher ones are read more easily as cards
 
   function prepare(table) {
     const heads = [...(table.tHead?.rows ?? [])];
@@ -93,23 +94,29 @@
 
   function cards() {
     const tables = [...document.querySelectorAll(".bd-article table")].filter(prepare);
+    const asMade = (table) => table.classList.remove("as-cards", "tight", "wrapped");
+    let width = 0;
 
     function arrange() {
+      width = innerWidth;
       for (const table of tables) {
-        table.classList.remove("as-cards", "tight");
+        asMade(table);
+        if (!table.offsetParent || !(PHONE.matches || table.matches(".dataframe"))) continue;
         const room = (table.parentElement.closest("div") ?? document.body).clientWidth;
         const isTooWide = () => table.scrollWidth > room + 1;
-        if (!PHONE.matches || !table.offsetParent || !isTooWide()) continue;
-        table.classList.add("tight");
-        const isTooHigh = [...table.rows].some((row) => row.offsetHeight > MOST_HEIGHT);
-        if (isTooWide() || isTooHigh) table.classList.replace("tight", "as-cards");
+        const isTooHigh = () => [...table.rows].some((row) => row.offsetHeight > MOST_HEIGHT);
+        for (const how of ["tight", "wrapped"]) if (isTooWide()) table.classList.add(how);
+        if (PHONE.matches && (isTooWide() || isTooHigh())) {
+          asMade(table);
+          table.classList.add("as-cards");
+        }
       }
     }
 
     arrange();
-    PHONE.addEventListener("change", arrange);
+    addEventListener("resize", () => innerWidth === width || arrange());
     addEventListener("load", arrange); // fonts and pictures may have changed widths
-    addEventListener("beforeprint", () => tables.forEach((table) => table.classList.remove("as-cards", "tight")));
+    addEventListener("beforeprint", () => tables.forEach(asMade));
     addEventListener("afterprint", arrange);
     document.addEventListener("toggle", arrange, true); // of what opens on a click
   }
@@ -153,6 +160,24 @@
     document.addEventListener("toggle", arrange, true); // what was hidden has no width
   }
 
+  /* ---- long names of files and functions: on a phone they go on in the next line behind a separator, not inside a
+     word (custom.css) */
+
+  function breaks() {
+    const names = ".bd-article :is(code span.pre, .caption-text, .sig-prename, .sig-name)";
+    for (const name of document.querySelectorAll(names)) {
+      const walker = document.createTreeWalker(name, NodeFilter.SHOW_TEXT);
+      const texts = [];
+      while (walker.nextNode()) texts.push(walker.currentNode);
+      for (const text of texts) {
+        const parts = text.data.split(/(?<=\w[/_.])(?=\w)/);
+        if (text.length < 16 || parts.length < 2) continue;
+        const chance = () => Object.assign(document.createElement("wbr"), { className: "narrow" });
+        text.replaceWith(...parts.flatMap((part, i) => (i ? [chance(), part] : [part])));
+      }
+    }
+  }
+
   /* ---- search: an entry of the reference is found by words of its name, not by letters inside them ("afe" in
      "safe") */
 
@@ -183,6 +208,7 @@
 
   function start() {
     previews();
+    breaks();
     cards();
     figures();
   }
