@@ -202,7 +202,7 @@ def test_parameters_of_notebooks_are_the_configurations_or_options_of_their_own(
     if path.stem == "pretrain_clip":
         pytest.skip("trains CLIP, not SAFE: its parameters are those of that training")
     own = {"seeds", "rerun", "hardvs_root", "pokerevent_root", "checkpoint", "draws", "recordings"}
-    own |= {"targets"}
+    own |= {"targets", "longer_seeds"}
     assert parameters(path) <= set(safe_core.FIELDS) | RUN_OPTIONS | own
 
 
