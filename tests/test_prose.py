@@ -325,7 +325,7 @@ def test_the_attention_is_as_even_as_the_pages_say():
     outputs = [output.get("data", {}) for cell in cells for output in cell.get("outputs", [])]
     (table,) = [o["text/html"] for o in outputs if "evenness" in o.get("text/html", "")]
     row = re.search(r"evenness \[%\]</th>(.*?)</tr>", table, re.DOTALL).group(1)
-    even = [float(number) for number in re.findall(r">\s*(\d+)\s*</td>", row)]
+    even = [float(number) for number in re.findall(r">\s*([\d.]+)\s*</td>", row)]
     assert len(even) == 4 and min(even) >= 97
     for page, words in {
         "intro": "spreads its weights almost evenly",
