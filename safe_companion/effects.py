@@ -232,7 +232,7 @@ class Deviation:
 
 
 def of_seeds(rows: Iterable[list[dict]]) -> Deviation:
-    """The variance over seeds, pooled over the rows of a table, given as runs, each without twin.
+    """The variance over seeds, pooled over the rows of a table; a twin (`elsewhere`) is no run.
 
     What rows and seeds explain is taken off each recording's results (least squares); what is left
     is the interaction of both. Two runs of one seed differ by twice its variance. So rows with one

@@ -14,7 +14,6 @@ from safe_companion.rows import INPUTS, LENGTHS, LONGER, TRIED
 from safe_companion.studies import Found
 
 ENOUGH = 1.0  # points that half as many steps more may gain at most
-LATE = rivals.LATE
 BOTH = "RGB and events"
 RATE = 0.001  # of the rows that try something else than a rate
 
@@ -59,8 +58,8 @@ def by_length(found: Found) -> pd.DataFrame:
                 lines.setdefault(steps, {})[name] = run["test"]["top1"]
     for steps, line in lines.items():
         rgb, event = (found.get(row_of(name, steps), []) for name in ("RGB", "events"))
-        for run in rivals.rivals(rgb, event)[LATE]:
-            line[LATE] = run["test"]["top1"]
+        for run in rivals.rivals(rgb, event)[rivals.LATE]:
+            line[rivals.LATE] = run["test"]["top1"]
     return pd.DataFrame.from_dict(lines, orient="index").sort_index().rename_axis("steps")
 
 
@@ -112,7 +111,7 @@ def trained_on(longer: Mapping[str, Found]) -> str:
     parts = []
     for dataset, rows in longer.items():
         rgb, event = (rows.get(name, []) for name in ("RGB", "events"))
-        safe, late = rows.get(BOTH, []), rivals.rivals(rgb, event)[LATE]
+        safe, late = rows.get(BOTH, []), rivals.rivals(rgb, event)[rivals.LATE]
         gain = effects.difference(safe, late)
         if gain.pairs:
             top1 = [np.mean([run["test"]["top1"] for run in runs]) for runs in (safe, late)]
@@ -130,11 +129,13 @@ def who_is_ahead(found: Mapping[str, Found]) -> str:
     """In how many comparisons of one run each late fusion is ahead, of as many steps or fewer."""
     alike, fewer = [], []
     for rows in found.values():
-        lengths = by_length(rows).reindex(index=[TRIED, *LONGER], columns=[BOTH, LATE])
-        ahead = (lengths[LATE] > lengths[BOTH]).where(lengths.notna().all(axis=1)).dropna()
+        lengths = by_length(rows).reindex(index=[TRIED, *LONGER], columns=[BOTH, rivals.LATE])
+        ahead = (lengths[rivals.LATE] > lengths[BOTH]).where(lengths.notna().all(axis=1)).dropna()
         alike += list(ahead)
         # two lengths on, a model has 9/4 of the steps of either: more than both in all
-        pairs = pd.DataFrame({"late": lengths[LATE], "safe": lengths[BOTH].shift(-2)}).dropna()
+        pairs = pd.DataFrame(
+            {"late": lengths[rivals.LATE], "safe": lengths[BOTH].shift(-2)}
+        ).dropna()
         fewer += list(pairs.late > pairs.safe)
     if not alike:
         return ""
@@ -162,7 +163,7 @@ def in_short(found: Mapping[str, Found], longer: Mapping[str, Found]) -> str:
         return ""
     reason = (
         f"at every length tried, up to {tried[-1]:,}, half as many again still gained a point or "
-        "more for one of the inputs"
+        "more for one of the inputs (one run each)"
         if steps is None
         else f"{steps:,} would be enough (half as many more gain less than a point)"
     )

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 from made_runs import of_accuracies
 
-from safe_companion import recipe
+from safe_companion import recipe, rivals
 from safe_companion.rows import INPUTS
 
 
@@ -67,7 +67,7 @@ def made(monkeypatch, late, **top1):
     """Runs of the study by input and length, and a late fusion of these accuracies, in turn."""
     averaged = itertools.cycle(late)
     monkeypatch.setattr(
-        recipe.rivals, "rivals", lambda *_: {recipe.LATE: of_accuracies(next(averaged))}
+        recipe.rivals, "rivals", lambda *_: {rivals.LATE: of_accuracies(next(averaged))}
     )
     return {
         recipe.row_of(name.replace("_", " "), steps): of_accuracies(accuracy)
@@ -97,7 +97,7 @@ def test_the_first_screen_says_which_length_would_do_and_who_is_ahead_at_each(mo
 
 
 def test_the_longest_training_is_compared_with_its_own_late_fusion(monkeypatch):
-    late = {recipe.LATE: of_accuracies(84, 85)}
+    late = {rivals.LATE: of_accuracies(84, 85)}
     monkeypatch.setattr(recipe.rivals, "rivals", lambda rgb, event: late if rgb and event else {})
     rows = {name: of_accuracies(80, 81) for name in INPUTS}
     said = recipe.trained_on({"hardvs": rows})
