@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 from made_runs import of_accuracies
 
-from safe_companion import recipe, rivals
+from safe_companion import recipe, rivals, studies
 from safe_companion.rows import INPUTS
 
 
@@ -102,7 +102,16 @@ def test_the_longest_training_is_compared_with_its_own_late_fusion(monkeypatch):
     rows = {name: of_accuracies(80, 81) for name in INPUTS}
     said = recipe.trained_on({"hardvs": rows})
     assert said.startswith(" After 3,415 steps, 7.6 times the tables', on the same recordings, ")
-    assert "HARDVS 80.5 beside 84.5 %, " in said and said.endswith("2 paired runs.")
+    assert "HARDVS 80.5 beside 84.5 %, worse by 4.0 ± " in said and said.endswith("2 paired runs.")
+
+
+def test_the_longest_training_has_the_steps_that_the_sentence_names():
+    for dataset in ("hardvs", "pokerevent"):
+        rows = studies.studies(dataset, "sample")["longer"]
+        assert {name: fields.pop("steps") for name, fields in rows.items()} == dict.fromkeys(
+            INPUTS, 3415
+        )
+        assert rows == INPUTS  # on the tables' recordings, with the tables' rate
 
 
 def test_a_row_of_the_search_says_its_steps_and_its_rate():
