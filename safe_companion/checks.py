@@ -1,8 +1,8 @@
 """Which recordings can a configuration not use, and what looks wrong in its data?
 
-verdict = judge(config, root, class_names, lists)
-verdict.problems  # {"nod/take_03": Problem("unreadable", "PATH: found ...")}
-verdict.warnings  # what is said and stops nothing
+    verdict = judge(config, root, class_names, lists)
+    verdict.problems  # {"nod/take_03": Problem("unreadable", "PATH: found ...")}
+    verdict.warnings  # what is said and stops nothing
 """
 
 import statistics

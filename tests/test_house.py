@@ -1,6 +1,7 @@
 """The house: what may import what, and how long a file may grow."""
 
 import ast
+import re
 
 from conftest import ROOT
 
@@ -22,6 +23,13 @@ def test_no_room_is_larger_than_one_sitting_and_no_line_than_a_page():
         lines = file.read_text().splitlines()
         assert len(lines) <= 360, file
         assert max(map(len, lines)) <= 100, file
+
+
+def test_code_in_a_rooms_docstring_is_indented_as_the_reference_shows_it():
+    code = re.compile(r"[\w.]+(, \w+)* = |[\w.]+\(.*\)|\S.*  # ")
+    for file in (ROOT / "safe_core.py", *(ROOT / "safe_companion").glob("*.py")):
+        for line in ast.get_docstring(ast.parse(file.read_text())).splitlines():
+            assert not code.match(line), f"{file}: {line}"
 
 
 def test_every_room_says_which_question_it_answers():

@@ -804,7 +804,11 @@ def test_docstrings_read_as_plain_text():
     ]
     extension().plain_docstring(None, "module", "m", None, None, lines)
     code = ["    from x import y", "    y = 1", "", "    y.z()"]
-    assert lines == [r"What of ``a``\ s?", "", "::", "", *code, "", "``b`` or ``c``."]
+    shown = [".. code-block:: python", "", *code]
+    assert lines == [r"What of ``a``\ s?", "", *shown, "", "``b`` or ``c``."]
+    lines = ["    OUT/a.js    what is told", "    OUT/b.js    weights"]  # a table, and no Python
+    extension().plain_docstring(None, "module", "m", None, None, lines)
+    assert lines[0] == ".. code-block:: text"
     lines = ["Alias for field number 0"]  # which says nothing of the field
     extension().plain_docstring(None, "attribute", "m.a", None, None, lines)
     assert lines == []

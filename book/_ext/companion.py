@@ -16,8 +16,10 @@ remakes it; terms that the glossary explains (companion_glossary), a search that
 page (companion_print), and cards for other sites.
 """
 
+import ast
 import re
 import sys
+import textwrap
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -141,10 +143,22 @@ def as_literal(match: re.Match[str]) -> str:
     return f"``{code}``\\ " if follows.isalnum() else f"``{code}``"
 
 
+def is_python(text: str) -> bool:
+    """Whether a text, indented or not, can be read as Python."""
+    try:
+        ast.parse(textwrap.dedent(text))
+    except SyntaxError:
+        return False
+    return True
+
+
 def plain_docstring(
     app: Sphinx, what: str, name: str, found: Any, options: Any, lines: list[str]
 ) -> None:
-    """Docstrings are plain text: `code` between backticks, and indented blocks as they stand."""
+    """Docstrings are plain text: `code` between backticks, and indented blocks as they stand.
+
+    Such a block is shown as Python where it is some.
+    """
     if lines and lines[0].startswith("Alias for field number"):  # of a named tuple
         lines.clear()
     blocks = re.split(r"\n\s*\n", "\n".join(lines))
@@ -152,7 +166,7 @@ def plain_docstring(
     for block in blocks:
         if block.startswith("    "):
             if not shown or not shown[-1].startswith("    "):
-                shown.append("::")
+                shown.append(f".. code-block:: {'python' if is_python(block) else 'text'}")
         else:
             block = re.sub(r"``[^`]+``|`[^`]+`", as_literal, block)
         shown.append(block)
