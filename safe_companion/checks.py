@@ -1,5 +1,7 @@
 """Which recordings can a configuration not use, and what looks wrong in its data?
 
+All recordings of the lists are looked at before a run begins:
+
     verdict = judge(config, root, class_names, lists)
     verdict.problems  # {"nod/take_03": Problem("unreadable", "PATH: found ...")}
     verdict.warnings  # what is said and stops nothing

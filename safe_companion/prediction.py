@@ -1,5 +1,7 @@
 """What does a trained model say of a recording, or of a data set?
 
+The classes come with their probabilities, the most likely first:
+
     model, about = safe_core.load_model("RUN/best.safetensors")
     safe_companion.predict(model, "take_00.npz")  # [("wave", 0.71), ("nod", 0.12), ...]
 """
