@@ -143,27 +143,23 @@ def two_cameras() -> str:
     for name, rows in found.items():
         table = effects.effect_table(rows, baseline=BOTH)
         better = better and set(table.effect[[RGB, EVENTS]]) == {"worse"}
-        parts.append(
-            f"on the sample of {TITLES[name]} {_accuracy(rows[BOTH]):.1f} % with both, "
-            f"{_accuracy(rows[RGB]):.1f} % with RGB and {_accuracy(rows[EVENTS]):.1f} % with events"
-        )
         shown = {row: rows[row] for row in (BOTH, RGB, EVENTS)}
+        both, rgb, events = (f"{_accuracy(runs):.1f} % with" for runs in shown.values())
+        parts.append(f"{TITLES[name]} {both} both, {rgb} RGB and {events} events")
         by_condition = effects.breakdown(shown, baseline=BOTH, by="condition")
         for row, alone in ((RGB, "RGB"), (EVENTS, "events")):
             tried += len(by_condition.loc[row])
             for condition, line in by_condition.loc[row].iterrows():
                 if line["effect"] == "better":
-                    half = line["± difference"]
-                    gain = wording.of_difference(line["difference"], half, sign=False)
+                    gain = _amount(line["difference"], line["± difference"], "better")
                     where = wording.WHERE[str(condition)]
-                    exceptions.append(f"{alone} {where} by {gain} ({TITLES[name]})")
+                    exceptions.append(f"{alone} {where} {gain} ({TITLES[name]})")
     verdict = "Two cameras beat one" if better else "Two cameras do not always beat one"
     said = f"**{verdict}**, over all recordings: {'; '.join(parts)}."
     if exceptions:
-        better_alone = "; ".join(exceptions)
         said += (
-            " Where one camera fails, the other alone can be better than both "
-            f"({len(exceptions)} of {tried} comparisons): {better_alone}."
+            " Where one camera fails, the other alone can do better than both "
+            f"({len(exceptions)} of {tried} comparisons): {'; '.join(exceptions)}."
         )
     return said
 
@@ -181,7 +177,7 @@ def fusion() -> str:
         said = _in_words(line, line["SAFE is"])
         parts.append(f"{TITLES[name]} {line['top-1 [%]']:.1f} %, SAFE {said}")
         if of_two := rivals.averaged(rows[BOTH], found[rivals.LATE]):
-            averaged.append(f"{of_two} ({TITLES[name]})")
+            averaged.append(f"{TITLES[name]} {of_two}")
     if not parts:
         return ""
     verdict = _verdict(
@@ -195,7 +191,7 @@ def fusion() -> str:
         f"SAFE, whose log-probabilities are averaged: {'; '.join(parts)}."
     )
     if averaged:
-        said += f" Two SAFE models averaged alike reach {' and '.join(averaged)}."
+        said += f" Two SAFE models averaged alike: {'; '.join(averaged)}."
     return said
 
 
@@ -212,11 +208,12 @@ def other_methods() -> str:
         best = str(compared.difference.idxmax())
         line = compared.loc[best].to_dict()
         effect.append(line["effect"])
-        own = f"SAFE with rewritten prompts and AFE: {table['top-1 [%]'].iloc[0]:.0f} %"
         chosen = ""
         if len(compared) > 1:
             chosen = f" (the best of {len(compared)}, a choice that the interval leaves out)"
-        parts.append(f"{TITLES[name]} ({own}), {best}{chosen} {_in_words(line, line['effect'])}")
+        own = f"SAFE: {table['top-1 [%]'].iloc[0]:.0f} %"
+        said = _in_words(line, line["effect"])
+        parts.append(f"{TITLES[name]}, {best}{chosen} {said} ({own})")
     if not parts:
         return ""
     verdict = _verdict(
@@ -226,9 +223,9 @@ def other_methods() -> str:
         otherwise="Whether another method does better than SAFE differs, or cannot be told",
     )
     return (
-        f"**{verdict}**, in as many steps: {'; '.join(parts)}. Each has a network for each "
-        f"camera, SAFE one for both.{_of_tower()} Methods whose training loss is still above half "
-        "of a guess's are left out."
+        f"**{verdict}**, in as many steps: {'; '.join(parts)}. Each has a network for each camera, "
+        f"SAFE (here with rewritten prompts and AFE) one for both.{_of_tower()} Methods whose "
+        "training loss is still above half of a guess's are left out."
     )
 
 
@@ -294,9 +291,10 @@ def components() -> str:
                 amount = wording.of_difference(line.difference, line["± difference"])
                 said += f" ({row}: {amount}, {over})"
         parts.append(said)
+    helping = counts["same direction"] or "None"
     return (
-        f"**Of the {sum(counts.values())} components of Table 4**, taken away one by one from "
-        "SAFE with rewritten prompts and AFE on the sample of PokerEvent, the effects are: "
+        f"**{helping} of the {len(table)} components of Table 4 can be told to help**, taken away "
+        "one by one from SAFE with rewritten prompts and AFE on the sample of PokerEvent: "
         f"{'; '.join(parts)}. Effects from {table.detectable.min():.1f} to "
         f"{table.detectable.max():.1f} points, by component, would be seen; of twenty comparisons "
         "without any effect about one looks like one."
@@ -309,14 +307,16 @@ def real_events() -> str:
     compared = table[table.pairs > 1]
     if compared.empty:
         return ""
-    parts = []
-    for row, line in compared.iterrows():
-        parts.append(f"{row} {_amount(line.difference, line['± difference'], line.effect)}")
+    amounts = map(_amount, compared.difference, compared["± difference"], compared.effect)
+    parts = [f"{row} {amount}" for row, amount in zip(compared.index, amounts, strict=True)]
     limit, pairs = compared.detectable.max(), int(compared.pairs.min())
+    told = sum(effect in ("better", "worse") for effect in compared.effect)
+    verdict = f"a difference in {told} of {len(compared)} cases" if told else "no difference"
     return (
-        "**Real events** (seven objects on a turntable before a DVS128, trained on one session, "
-        "tested on another, a single take of each, so the intervals are too narrow): "
-        f"{table['top-1 [%]'].iloc[0]:.0f} % without text; with {'; '.join(parts)} points, "
+        f"**On real events, text makes {verdict} that can be told** (seven objects on a turntable "
+        "before a DVS128, trained on one session, tested on another, a single take of each, so the "
+        f"intervals are too narrow): {table['top-1 [%]'].iloc[0]:.0f} % without text; with "
+        f"{'; '.join(parts)} points, "
         f"at least {wording.counted(pairs, 'paired run')} each. "
         f"Effects from {limit:.1f} points would be seen.{real_digits()}"
     )
