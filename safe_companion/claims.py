@@ -37,7 +37,9 @@ guess is among the classes that the loss runs over, which for heads that read na
 training list; no verdict changed.
 """
 
+import functools
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +53,8 @@ from safe_companion.effects import Difference, difference, mean_and_interval
 from safe_companion.records import hardly_trained, outdated
 from safe_companion.studies import LEFT_OUT, Found, records
 
+Read = Callable[[str, str, str], list[dict]]  # as _records
+
 EPSILON = 1.0  # percentage points within which a number counts as the paper's
 WIDEST = 3.0  # percentage points; the paper's rows differ by less
 
@@ -63,6 +67,7 @@ def ledger() -> pd.DataFrame:
     table = paper.claims()
     run = {"", "SAFE", *table.system[table.fields.notna()]}
     lines = {}
+    read = functools.cache(_records)  # each claim asks for all rows of its table
     for name, claim in table.iterrows():
         line = {
             "where": claim["where"],
@@ -78,7 +83,7 @@ def ledger() -> pd.DataFrame:
         elif claim.system not in run:
             line["verdict"] = "not run: another method"
         else:
-            line |= evidence(claim, table)
+            line |= evidence(claim, table, read)
         lines[name] = line
     columns = ["where", "dataset", "system", "setting", "metric", "paper", "unit"]
     columns += ["ours", "±", "seeds", "origin"]
@@ -88,21 +93,20 @@ def ledger() -> pd.DataFrame:
     return found.rename_axis("claim")
 
 
-def evidence(claim: pd.Series, table: pd.DataFrame) -> dict:
+def evidence(claim: pd.Series, table: pd.DataFrame, read: Read | None = None) -> dict:
     """What our committed records say about one claim of the ledger."""
+    read = read or _records
     other = _other(claim, table)
     if claim.fields is not None:
         for origin in ("real", "sample"):
-            fields = paper.fields_of(claim, origin)
-            runs = records(fields, dataset=claim.dataset, origin=origin)
+            runs = read(*_asked(claim, origin))
             if not runs:
                 continue
-            against = []
-            if other is not None:
-                fields = paper.fields_of(other, origin)
-                against = records(fields, dataset=other.dataset, origin=origin)
+            against = [] if other is None else read(*_asked(other, origin))
             older = any(outdated(run) for run in runs)
-            rows = _rows_beside(claim, table, origin)
+            inside = table[(table["where"] == claim["where"]) & (table.dataset == claim.dataset)]
+            asked = {_asked(row, origin) for _, row in inside[inside.fields.notna()].iterrows()}
+            rows = {fields: read(fields, *rest) for fields, *rest in sorted(asked)}
             return judge(claim, other, runs, against, rows=rows) | {
                 "origin": origin,
                 "record": str(Path(runs[0]["path"]).parent),
@@ -112,6 +116,17 @@ def evidence(claim: pd.Series, table: pd.DataFrame) -> dict:
     return {"verdict": _not_run(claim)}
 
 
+def _asked(claim: pd.Series, origin: str) -> tuple[str, str, str]:
+    """What _records takes for a claim: a configuration is the same however often it is named."""
+    fields = paper.fields_of(claim, origin)
+    return json.dumps(fields, sort_keys=True), claim.dataset, origin
+
+
+def _records(fields: str, dataset: str, origin: str) -> list[dict]:
+    """The committed runs of a configuration in JSON, by seed."""
+    return records(json.loads(fields), dataset=dataset, origin=origin)
+
+
 def _not_run(claim: pd.Series) -> str:
     """Why a claim has no run: only real data have it, a sweep leaves it out, or it is to come."""
     study = claim["where"].lower().replace(" ", "")
@@ -119,18 +134,6 @@ def _not_run(claim: pd.Series) -> str:
         return f"not run: needs {TITLES[claim.dataset]}"
     left_out = (claim.dataset, study, paper.row_of(claim)) in LEFT_OUT
     return "not run: left out on the sample" if left_out else "not run yet"
-
-
-def _rows_beside(claim: pd.Series, table: pd.DataFrame, origin: str) -> Found:
-    """The runs of all rows of a claim's table, each configuration once, to pool their spread."""
-    inside = (table["where"] == claim["where"]) & (table.dataset == claim.dataset)
-    rows = {}
-    for beside in (table.loc[name] for name in table.index[inside]):
-        if beside.fields is not None:
-            fields = paper.fields_of(beside, origin)
-            name = json.dumps(fields, sort_keys=True)
-            rows[name] = records(fields, dataset=claim.dataset, origin=origin)
-    return rows
 
 
 def _other(claim: pd.Series, table: pd.DataFrame) -> pd.Series | None:

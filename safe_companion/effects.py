@@ -264,7 +264,7 @@ def _correct(run: dict) -> np.ndarray:
 
 
 def _check_same(run: dict, partner: dict) -> None:
-    if list(run["predictions"].name) != list(partner["predictions"].name):
+    if not np.array_equal(run["predictions"].name, partner["predictions"].name):
         raise ValueError(f"{run['path']} and {partner['path']} tested different recordings")
 
 

@@ -1,5 +1,7 @@
 """What do the paper and its released code say? The tables in book/ that hold it."""
 
+import functools
+import io
 import json
 from typing import Any
 
@@ -84,12 +86,17 @@ def _fields(text: str) -> Any:
 
 def _table(name: str) -> pd.DataFrame:
     try:
-        table = pd.read_csv(ROOT / "book" / name, keep_default_na=False)
-        if table["id"].duplicated().any():
-            raise ValueError("an id stands there twice")
-        return table.set_index("id")
+        return _parsed((ROOT / "book" / name).read_bytes()).copy()
     except (OSError, ValueError, KeyError) as cause:
         raise _damaged(name, cause) from cause
+
+
+@functools.lru_cache(maxsize=4)  # asked for with each row of a study
+def _parsed(content: bytes) -> pd.DataFrame:
+    table = pd.read_csv(io.BytesIO(content), keep_default_na=False)
+    if table["id"].duplicated().any():
+        raise ValueError("an id stands there twice")
+    return table.set_index("id")
 
 
 def _damaged(name: str, cause: Exception) -> ValueError:

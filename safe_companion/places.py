@@ -48,7 +48,7 @@ def apart_from(preset: str, config: Config, unstudied: dict[str, Any]) -> dict[s
     the size of a sample where there is none.
     """
     base = safe_core.configure(preset, **unstudied)
-    fields = dataclasses.asdict(config)
+    fields = vars(config)
     other = {name: value for name, value in fields.items() if value != getattr(base, name)}
     if config.origin == "real":
         other = {name: value for name, value in other.items() if not name.startswith("sample_")}
@@ -73,7 +73,7 @@ def run_name(config: Config) -> str:
         parts.append(f"data_root={Path(config.data_root).name}")
     if preset != safe_core.PRESET_OF[config.origin]:
         parts.append(f"preset={preset}")
-    if released.RELEASED.items() <= dataclasses.asdict(config).items():
+    if released.RELEASED.items() <= vars(config).items():
         parts.append("as_released")
         fields = {k: v for k, v in fields.items() if k not in released.RELEASED}
     for name, value in fields.items():

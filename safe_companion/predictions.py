@@ -9,6 +9,7 @@ highest classes alone; a run's own folder has it, too, for people.
 
 import functools
 import hashlib
+import io
 import os
 import uuid
 import zipfile
@@ -213,7 +214,12 @@ def _read_recordings(file: Path, digest: str) -> pd.DataFrame:
             f"{file}: found other test recordings than were answered; expected those of digest "
             f"{digest}. `git diff` shows what has changed"
         )
-    return pd.read_csv(file, converters={"name": str}, keep_default_na=False)
+    return _parsed(content)
+
+
+@functools.lru_cache(maxsize=8)  # the runs of a study answer the same recordings
+def _parsed(recordings: bytes) -> pd.DataFrame:
+    return pd.read_csv(io.BytesIO(recordings), converters={"name": str}, keep_default_na=False)
 
 
 def _read_table(file: Path, count: int) -> pd.DataFrame:

@@ -4,6 +4,7 @@ A study is {row: configuration fields}. It is shown from its runs, {row: runs by
 from committed records or are trained on the spot.
 """
 
+import dataclasses
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -82,22 +83,24 @@ def study(
     dataset: str,
     data_root: str | None = None,
     preset: str | None = None,
-    seeds: int = 3,
+    seeds: int | None = 3,
     rerun: bool = False,
 ) -> Found:
     """{row: runs}, one run per seed, of each row's configuration fields.
 
     Runs come from their committed records; rows that have none stay empty. With rerun they are
-    trained, into runs/, where an interrupted study continues. ValueError if the records are not all
-    about the same recordings.
+    trained, into runs/, where an interrupted study continues. seeds: None takes every seed that has
+    a record. ValueError if the records are not all about the same recordings.
     """
     asked = {"dataset": dataset, "data_root": data_root}
     found: Found = {}
     for row, fields in rows.items():
-        configs = [
-            safe_core.configure(preset, **asked | {"seed": seed} | fields) for seed in range(seeds)
-        ]
-        folders = [_folder(config, rerun) for config in configs]
+        config = safe_core.configure(preset, **asked | fields)
+        if seeds is None:
+            folders = seeds_of(config)
+        else:
+            configs = (dataclasses.replace(config, seed=seed) for seed in range(seeds))
+            folders = [_folder(one, rerun) for one in configs]
         found[row] = [load_run(f) for f in folders if (f / RECORD).exists()]
     data = {run["data"]["fingerprint"] for these in found.values() for run in these}
     if len(data) > 1:
