@@ -71,7 +71,7 @@ class Difference:
 
     @property
     def effect(self) -> str:
-        """In words: better or worse if the interval excludes zero, else what would not be seen."""
+        """In words: better or worse if the interval excludes zero, else what can be missed."""
         if np.isnan(self.mean):
             return "not run"
         if np.isnan(self.error):
@@ -79,7 +79,7 @@ class Difference:
         if self.mean == self.error == 0:
             return "the same"
         if not self.excludes_zero:
-            return f"cannot tell from zero: effects below {self.smallest:.1f} would not be seen"
+            return f"cannot tell from zero: effects below {self.smallest:.1f} can be missed"
         return "better" if self.mean > 0 else "worse"
 
     @property

@@ -32,7 +32,7 @@ def _unclear(rows: pd.DataFrame, *, others: bool) -> str:
 
     others: whether some row stands before them that is better or worse.
     """
-    limit = f"effects below {_range(rows.detectable)} points would not be seen"
+    limit = f"effects below {_range(rows.detectable)} points can be missed"
     if len(rows) > 1:
         which = "none of the others" if others else "none of the rows"
         return f"{which} can be told from it ({limit})"
@@ -118,7 +118,11 @@ def of_verdicts(table: pd.DataFrame, *, dataset: str, origin: str) -> str:
     lead = f"The paper's {wording.counted(len(rows), 'difference')}, here"
     if counted > len(rows):
         lead = f"Of the paper's {wording.counted(counted, 'difference')} {len(rows)} were run here"
-    end = f"; effects from {_range(rows.detectable)} would be seen" if rows.detectable.any() else ""
+    end = (
+        f"; effects from {_range(rows.detectable)} would be seen 4 times in 5"
+        if rows.detectable.any()
+        else ""
+    )
     return f"**{lead}: {'; '.join(said)}** ({in_words(dataset, origin)}, points of top-1{end})."
 
 
@@ -304,7 +308,7 @@ def of_wording(
         return f"**Wording makes more difference than the seed: {spread}** {where}."
     return (
         f"**Wording makes no difference that could be told from chance: {spread}; a scatter below "
-        f"{scatter.smallest:.2f} points would not be seen** {where}."
+        f"{scatter.smallest:.2f} points can be missed** {where}."
     )
 
 

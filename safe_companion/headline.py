@@ -269,7 +269,7 @@ def words() -> str:
         "output, so names in another order give the same answers (proved, and tested). Trained "
         f"with something else in their place, or nothing, {verdict}: {'; '.join(parts)} (points, "
         f"beside plain SAFE with the names; at least {wording.counted(pairs, 'paired run')} each). "
-        f"Effects from {least:.1f} to {most:.1f} points, by comparison, would be seen."
+        f"Effects from {least:.1f} to {most:.1f} points, by comparison, would be seen 4 times in 5."
     )
 
 
@@ -295,8 +295,8 @@ def components() -> str:
         f"**{helping} of the {len(table)} components of Table 4 can be told to help**, taken away "
         "one by one from SAFE with rewritten prompts and AFE on the sample of PokerEvent: "
         f"{'; '.join(parts)}. Effects from {table.detectable.min():.1f} to "
-        f"{table.detectable.max():.1f} points, by component, would be seen; of twenty comparisons "
-        "without any effect about one looks like one."
+        f"{table.detectable.max():.1f} points, by component, would be seen 4 times in 5; of twenty "
+        "comparisons without any effect about one looks like one."
     )
 
 
@@ -317,7 +317,7 @@ def real_events() -> str:
         f"intervals are too narrow): {table['top-1 [%]'].iloc[0]:.0f} % without text; with "
         f"{'; '.join(parts)} points, "
         f"at least {wording.counted(pairs, 'paired run')} each. "
-        f"Effects from {limit:.1f} points would be seen.{real_digits()}"
+        f"Effects from {limit:.1f} points would be seen 4 times in 5.{real_digits()}"
     )
 
 
@@ -335,7 +335,7 @@ def real_digits() -> str:
         f" The image that was filmed, added to the events of digits (N-MNIST; events alone "
         f"{table['top-1 [%]']['events']:.0f} %): "
         f"{said if told else 'nothing changes that can be told, at any'} of {len(both)} brightness "
-        f"levels; effects from {both.detectable.max():.1f} points would be seen."
+        f"levels; effects from {both.detectable.max():.1f} points would be seen 4 times in 5."
     )
 
 

@@ -19,7 +19,7 @@ def over_recordings(values: np.ndarray) -> effects.Difference:
 
 
 def _unclear(gap: effects.Difference) -> str:
-    """What would not be seen of a difference that cannot be told: " (effects below 2.3 ...)"."""
+    """What can be missed of a difference that cannot be told: " (effects below 2.3 ...)"."""
     limit = gap.effect.partition(": ")[2]
     return f" ({limit})" if limit else ""
 

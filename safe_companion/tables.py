@@ -141,5 +141,5 @@ def _typeset(how: str | Callable[[float], str]) -> Callable[[float], str]:
 
 
 def _without_limit(effect: Any) -> Any:
-    """What would not be seen, taken off the end of an effect that cannot be told."""
+    """What can be missed, taken off the end of an effect that cannot be told."""
     return effect.partition(":")[0] if str(effect).startswith("cannot tell") else effect

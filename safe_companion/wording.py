@@ -87,7 +87,7 @@ def compared(mean: float, half: float, pairs: float, effect: str) -> str:
     """A paired difference in a sentence: "worse by 10.1 ± 2.5 points, 5 paired runs".
 
     effect: as `effects.Difference.effect` has it. A difference that chance could have made is not
-    called better or worse: its sign is shown, and what would not be seen.
+    called better or worse: its sign is shown, and what can be missed.
     """
     if isnan(mean):
         return "not run"

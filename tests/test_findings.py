@@ -120,7 +120,7 @@ def test_a_finding_counts_the_verdicts_on_the_papers_differences():
         "**The paper's 3 differences, here: 1 in the opposite direction: *no MT* +0.7 ± 0.6 (the "
         "paper −2.7); 1 smaller, and not to be told from zero: *no SCI* (+0.1 ± 0.4 points); 1 to "
         "be told neither from zero nor from the paper's: *no AFE* (−0.2 ± 0.5 points)** (sample of "
-        "HARDVS, points of top-1; effects from 0.6 to 1.3 would be seen)."
+        "HARDVS, points of top-1; effects from 0.6 to 1.3 would be seen 4 times in 5)."
     )
     table.loc["7 frames"] = [np.nan, np.nan, -0.3, np.nan, "not run"]
     assert findings.of_verdicts(table, **HERE).startswith(
@@ -217,7 +217,7 @@ def test_weights_are_a_guide_only_if_hiding_them_costs_more_than_both_others():
         said = picture_findings.of_looking(looked(), costs, **ABOUT)
         assert "and whether the weights are a guide to what an answer rests on cannot be" in said
     seen = picture_findings.over_recordings(points(0.25)).smallest
-    assert f"as hiding what is least looked at (effects below {seen:.1f} would not be seen)" in said
+    assert f"as hiding what is least looked at (effects below {seen:.1f} can be missed)" in said
 
 
 def gained(*points):
@@ -320,7 +320,7 @@ def test_features_are_compared_over_the_same_recordings():
     right["both"] = np.array([1] * 61 + [0] * 39)
     said = picture_findings.of_neighbours(right, table, **ABOUT)
     assert said.startswith("**Classes are separated as well with RGB only as with both, as far as")
-    assert "would not be seen)**: the nearest" in said
+    assert "can be missed)**: the nearest" in said
 
 
 def test_counts_stand_beside_the_papers():
@@ -430,7 +430,7 @@ def test_choices_are_told_apart_by_what_is_known_of_them():
     assert said == (
         "**2 of 4 choices of the released code were compared here by themselves: *a* is worse by "
         f"43.0 ± {half['a'].half:.1f} points; *b* (0.0 ± {half['b'].half:.1f} points) cannot be "
-        f"told from it (effects below {half['b'].smallest:.1f} points would not be seen). "
+        f"told from it (effects below {half['b'].smallest:.1f} points can be missed). "
         "Known without a comparison: *c* could not matter (why). All of them together: worse by "
         f"43.0 ± {half['all'].half:.1f} points, 3 paired runs.** (sample of HARDVS, top-1, beside "
         "ours, 52.0 %)."
@@ -481,7 +481,7 @@ def test_wordings_are_told_from_seeds_only_where_they_scatter_more():
         assert said(shift).startswith(
             "**Wording makes no difference that could be told from chance"
         )
-    assert "a scatter below 0." in said(0) and "would not be seen" not in said(3)
+    assert "a scatter below 0." in said(0) and "can be missed" not in said(3)
     once = {row: [made_run(0, [1, 0], top1=top1)] for row, top1 in {"a": 80, "b": 81.5}.items()}
     scatter = variance.scatter(once, ["a", "b"])
     assert findings.of_wording({"a": 80.0, "b": 81.5}, scatter, **HERE) == (

@@ -243,7 +243,7 @@ def test_a_component_alone_with_its_verdict_is_named_with_its_difference(monkeyp
     table.loc["no text", "verdict"] = "same direction"
     assert headline.components().startswith("**1 of the 3 components of Table 4 can be told to")
     assert "in the opposite direction (no self-attention: +0.7 ± 0.6, 1 paired run). Eff" in said
-    assert "Effects from 0.5 to 1.3 points, by component, would be seen" in said
+    assert "Effects from 0.5 to 1.3 points, by component, would be seen 4 times in 5" in said
 
 
 def test_late_fusion_stands_beside_two_averaged_models_of_safe(monkeypatch):

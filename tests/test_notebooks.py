@@ -117,7 +117,7 @@ def test_numbers_are_printed_as_a_reader_expects_them():
 
 
 def test_what_would_not_be_seen_stands_once_in_a_line():
-    effect = ["cannot tell from zero: effects below 1.2 would not be seen", "worse", None]
+    effect = ["cannot tell from zero: effects below 1.2 can be missed", "worse", None]
     table = pd.DataFrame({"effect": effect, "detectable": [1.2, 1.2, 1.2]}, index=list("abc"))
     cells, _ = read(notebooks.show(table).data)
     assert [cells[row, "effect"][0] for row in "abc"] == ["cannot tell from zero", "worse", "–"]
@@ -172,7 +172,7 @@ def test_short_verdicts_and_units_do_not_wrap():
         {"verdict": ["same direction", "not run: another method"], "texts kept [ms]": [1.0, 2.0]},
         index=["a", "b"],
     )
-    table.loc["c"] = ["cannot tell from zero: effects below 1.2 would not be seen", 3.0]
+    table.loc["c"] = ["cannot tell from zero: effects below 1.2 can be missed", 3.0]
     soup = BeautifulSoup(notebooks.show(table).data, "html.parser")
     assert [cell.text for cell in soup.select("td.short")] == list(table.verdict[:2])
     assert [part.text for part in soup.select("th .short")] == ["kept [ms]"]

@@ -282,7 +282,7 @@ def test_a_study_shows_each_rows_difference_and_colours_what_excludes_zero():
                 np.nan,
                 "better",
                 "worse",
-                "cannot tell from zero: effects below 9 would not be seen",
+                "cannot tell from zero: effects below 9 can be missed",
             ],
         },
         index=["full", "up", "down", "flat"],

@@ -558,7 +558,7 @@ def test_numbers_in_prose_come_from_records_and_claims(tmp_path):
     said = r"(better|worse) by \d+\.\d ± \d+\.\d points, \d paired runs?"
     unclear = r"[+−]\d+\.\d ± \d+\.\d points, \d paired runs?: cannot tell from zero: "
     unclear += "effects below [0-9.]+"
-    assert re.search(rf'of-sample">({said}|{unclear} would not be seen)<', html)
+    assert re.search(rf'of-sample">({said}|{unclear} can be missed)<', html)
 
 
 def test_a_missing_record_or_claim_is_a_warning(tmp_path):

@@ -40,7 +40,7 @@ def test_unknown_numbers_are_no_numbers():
 def test_a_difference_is_better_or_worse_by_its_size():
     assert wording.compared(-10.12, 2.5, 5, "worse") == "worse by 10.1 ± 2.5 points, 5 paired runs"
     assert wording.compared(0.8, 0.5, 1, "better") == "better by 0.8 ± 0.5 points, 1 paired run"
-    unclear = "cannot tell from zero: effects below 3.0 would not be seen"
+    unclear = "cannot tell from zero: effects below 3.0 can be missed"
     assert wording.compared(-0.5, 2, 3, unclear) == f"−0.5 ± 2.0 points, 3 paired runs: {unclear}"
     assert wording.compared(0, 0, 2, "the same") == "the same in every answer, 2 paired runs"
     alone = "one seed: no interval"
