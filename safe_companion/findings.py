@@ -118,11 +118,9 @@ def of_verdicts(table: pd.DataFrame, *, dataset: str, origin: str) -> str:
     lead = f"The paper's {wording.counted(len(rows), 'difference')}, here"
     if counted > len(rows):
         lead = f"Of the paper's {wording.counted(counted, 'difference')} {len(rows)} were run here"
-    end = (
-        f"; effects from {_range(rows.detectable)} would be seen 4 times in 5"
-        if rows.detectable.any()
-        else ""
-    )
+    end = ""
+    if rows.detectable.any():
+        end = f"; effects from {_range(rows.detectable)} would be seen 4 times in 5"
     return f"**{lead}: {'; '.join(said)}** ({in_words(dataset, origin)}, points of top-1{end})."
 
 

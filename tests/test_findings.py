@@ -60,7 +60,7 @@ def test_a_finding_says_what_would_not_have_been_seen():
 
     found = {"paper": runs(0, 1), "one": runs(0, 2), "two": runs(1, 3)}
     said = findings.of_rows(effects.effect_table(found, baseline="paper"), **HERE)
-    assert ": none of the rows can be told from it (effects below 4.0 points would not" in said
+    assert ": none of the rows can be told from it (effects below 4.0 points can be" in said
     del found["two"]
     said = findings.of_rows(effects.effect_table(found, baseline="paper"), **HERE)
     assert ": *one* (0.0 ± 2.8 points) cannot be told from it (effects below" in said
