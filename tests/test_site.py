@@ -551,6 +551,7 @@ def test_numbers_in_prose_come_from_records_and_claims(tmp_path):
     difference = "sample/pokerevent/modality=rgb - sample/pokerevent/base"
     text = f"{{run}}`sample/pokerevent/base` {{claim}}`t4-full` {{difference}}`{difference}`"
     html, warnings = small_book(tmp_path, text)
+    html = html.replace("\xa0", " ")
     assert warnings == ""
     link = 'href="#run-sample-pokerevent-base"><span class="from-us of-sample">'
     assert re.search(link + r"\d\d\.\d ± \d\.\d %, \d seeds<", html)
@@ -634,7 +635,7 @@ def test_a_page_without_a_finding_stops_the_summary(monkeypatch):
 def test_runs_on_two_kinds_of_machines_are_compared(tmp_path):
     html, warnings = small_book(tmp_path, "```{machines}\n```")
     assert warnings == ""
-    lines = {name: row for name, *row in rows_of(html, "machines")}
+    lines = {name: row for name, *row in rows_of(html.replace("\xa0", " "), "machines")}
     pairs = extension("companion_tables").on_two_machines().to_dict("records")
     gains: dict[str, list[float]] = {"all": []}
     for pair in pairs:
@@ -755,6 +756,12 @@ def test_listings_end_with_code_and_short_words_of_code_are_not_broken(tmp_path)
     assert re.search(r'<code class="docutils [^>]*><span class="pre">--a-very-long', html)
     (block,) = re.findall(r'<div class="highlight-pycon.*?</pre>', html, re.DOTALL)
     assert re.sub(r"<[^>]+>", "", block) == "&gt;&gt;&gt; 1\n1\n"
+
+
+def test_a_number_stays_in_one_line_with_its_unit_and_its_interval(tmp_path):
+    html, _ = small_book(tmp_path, "77 % or 3.0 ± 1.0 points, 5 runs, and `a = 7 % 2`.\n")
+    assert "77\xa0% or 3.0\xa0±\xa01.0 points, 5 runs" in html
+    assert "\xa0" not in html.split("<code")[1].split("</code>")[0]
 
 
 def test_names_of_notebooks_may_be_broken_behind_underscores():

@@ -202,6 +202,14 @@ def tidy_code(app: Sphinx, doctree: nodes.document) -> None:
             literal["classes"].append("short")
 
 
+def keep_together(app: Sphinx, doctree: nodes.document) -> None:
+    """A number stays in one line with its unit and its interval: "77.0 %", "3.0 ± 1.0"."""
+    for words in list(doctree.findall(nodes.Text)):
+        if not isinstance(words.parent, (nodes.FixedTextElement, nodes.literal, nodes.math)):
+            kept = re.sub(r"(?<=\d) (?=%|± \d)|(?<=\d ±) (?=\d)", "\N{NO-BREAK SPACE}", words)
+            words.parent.replace(words, nodes.Text(kept))
+
+
 def resolve(
     app: Sphinx, env: BuildEnvironment, node: addnodes.pending_xref, content: nodes.TextElement
 ) -> nodes.reference | None:
@@ -309,6 +317,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.connect("doctree-read", add_provenance, priority=100)  # before downloads are collected
     app.connect("doctree-read", set_refdoc, priority=101)
     app.connect("doctree-read", tidy_code, priority=101)
+    app.connect("doctree-read", keep_together, priority=101)
     app.connect("missing-reference", resolve)
     app.connect("env-get-outdated", pages_to_read)
     app.connect("env-purge-doc", purge)

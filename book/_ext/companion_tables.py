@@ -396,9 +396,6 @@ def cells_of(run: dict) -> list[Any]:
     ]
 
 
-PLUS_MINUS = "\N{NO-BREAK SPACE}±\N{NO-BREAK SPACE}"
-
-
 class FoundHere(Overview):
     """{found}: what was found, in a few sentences and a picture, from the records."""
 
@@ -412,11 +409,7 @@ class FoundHere(Overview):
             says = headline_plots.in_words(table)
             picture = ["", f"```{{image}} {place}", f":alt: {says}", ":width: 480px", "```"]
             picture += ["", "{.found-caption}", headline_plots.caption(table), ""]
-        # a number stays in one line with what belongs to it
-        lines = [
-            line.replace(" %", "\N{NO-BREAK SPACE}%").replace(" ± ", PLUS_MINUS)
-            for line in [*shown, *picture, *rest]
-        ]
+        lines = [*shown, *picture, *rest]
         self.state.nested_parse(StringList(lines, source="records"), 0, container)
         return [container]
 
