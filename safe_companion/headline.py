@@ -187,7 +187,7 @@ def fusion() -> str:
     )
     said = (
         f"**{verdict}**, two models of one camera each, trained alone, for as many steps each as "
-        f"SAFE, whose log-probabilities are averaged: {'; '.join(parts)}."
+        f"SAFE, whose log-probabilities are averaged (late fusion): {'; '.join(parts)}."
     )
     if averaged:
         said += f" Two SAFE models averaged alike: {'; '.join(averaged)}."

@@ -22,7 +22,7 @@ LOOKS = [  # of the rows of a table: name, colour, marker
     ("RGB alone", plots.RGB, "o"),
     ("events alone", plots.EVENT, "o"),
     ("SAFE", PURPLE, "s"),
-    ("first two averaged", GREEN, "D"),
+    ("late fusion", GREEN, "D"),
 ]
 ROWS = [name for name, *_ in LOOKS]
 
@@ -96,7 +96,7 @@ def caption(table: pd.DataFrame) -> str:
     """What stands below the picture."""
     return (
         f"Large marks and numbers: mean top-1 accuracy of {seeds(table)} on the "
-        "test recordings; narrow bars: its 95 % interval. *First two averaged*: the mean of the "
+        "test recordings; narrow bars: its 95 % interval. *Late fusion*: the mean of the "
         "log-probabilities of an RGB and an event model, with nothing trained to join them. "
         "Differences in the sentences are paired, and their intervals also cover the choice of "
         "test recordings."

@@ -140,14 +140,14 @@ def who_is_ahead(found: Mapping[str, Found]) -> str:
     if not alike:
         return ""
     said = (
-        f" In {sum(alike)} of {len(alike)} comparisons on recordings of their own (each length on "
-        "each sample, one run each) late fusion is ahead of a SAFE of as many steps as either of "
-        "its two models"
+        " On recordings kept apart for this search, one run for each length and sample, late "
+        f"fusion is ahead of SAFE in {sum(alike)} of {len(alike)} comparisons where SAFE has as "
+        "many steps as either of its two models"
     )
     if fewer:
         said += (
-            f"; in {sum(fewer)} of {len(fewer)} it is ahead of one of 2¼ times as many, more than "
-            "both have in all"
+            f", and in {sum(fewer)} of {len(fewer)} where SAFE has 2¼ times as many, more than the "
+            "two together"
         )
     return f"{said}."
 

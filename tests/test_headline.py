@@ -197,7 +197,7 @@ def test_the_picture_is_one_file_for_the_same_records_and_none_without(tmp_path,
     svg = file.read_text(encoding="utf-8")
     assert said_in(svg)[0].endswith(
         "Sample of HARDVS: RGB alone 50.0 ± 1.0 %, events alone 60.0 ± 2.0 %, SAFE 71.5 %, "
-        "first two averaged 80.2 ± 0.5 %."
+        "late fusion 80.2 ± 0.5 %."
     )
     headline.draw()
     assert file.read_text(encoding="utf-8") == svg
@@ -254,6 +254,6 @@ def test_late_fusion_stands_beside_two_averaged_models_of_safe(monkeypatch):
     said = headline.fusion()
     assert said.startswith("**SAFE's fusion does not reach its plainest rival**")
     assert "HARDVS 95.0 %, SAFE worse by 5.0 ± " in said
-    assert "Two SAFE models averaged alike: HARDVS 92.0 %, beside the late fusion " in said
+    assert "Two SAFE models averaged alike: HARDVS 92.0 % beside 95.0 % of late fusion, " in said
     monkeypatch.setattr(headline.rivals, "of_two_seeds", lambda fused: [])
     assert "Two SAFE models" not in headline.fusion()

@@ -81,17 +81,15 @@ def test_the_first_screen_says_which_length_would_do_and_who_is_ahead_at_each(mo
     found = made(monkeypatch, (71, 72, 73), **top1)
     assert recipe.in_short({"hardvs": found}, {}) == (
         "**No table shows fully trained models**: most rows have 450 steps; 675 would be enough "
-        "(half as many more gain less than a point). In 2 of 3 comparisons on recordings of their "
-        "own (each length on each sample, one run each) late fusion is ahead of a SAFE of as many "
-        "steps as either of its two models; in 0 of 1 it is ahead of one of 2¼ times as many, more "
-        "than both have in all."
+        "(half as many more gain less than a point). On recordings kept apart for this search, one "
+        "run for each length and sample, late fusion is ahead of SAFE in 2 of 3 comparisons where "
+        "SAFE has as many steps as either of its two models, and in 0 of 1 where SAFE has 2¼ times "
+        "as many, more than the two together."
     )
     found = made(monkeypatch, (73, 72, 73), **top1 | {"events": (50, 50, 52)})
     still = recipe.in_short({"hardvs": found}, {})
     assert "; at every length tried, up to 675, half as many again still gained a point" in still
-    assert (
-        "In 2 of 3 comparisons" in still and "; in 1 of 1 it is ahead of one of 2¼ times" in still
-    )
+    assert "in 2 of 3 comparisons" in still and "in 1 of 1 where SAFE has 2¼ times" in still
     assert recipe.in_short({"hardvs": {}}, {}) == ""
     assert recipe.in_short({"hardvs": found, "pokerevent": {}}, {}) == ""  # no gain is known
 

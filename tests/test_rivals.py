@@ -127,7 +127,9 @@ def test_the_average_of_two_seeds_is_compared_with_the_late_fusion_by_seed():
     fused = [run_of(RGB, 0), run_of(EVENT, 1), run_of(EVENT, 2), run_of(RGB, 3)]
     late = rivals.rivals(fused, [run_of(EVENT, seed) for seed in range(4)])
     late = late[rivals.LATE]
-    same = "25.0 %, beside the late fusion the same in every answer, 2 paired runs"  # of 0 and 2
+    same = (
+        "25.0 % beside 25.0 % of late fusion, the same in every answer, 2 paired runs"  # of 0 and 2
+    )
     assert rivals.averaged(fused, late) == same
     better = [run_of(np.eye(3)[[0, 1, 2, 0]] * 0.9 + 0.05, seed) for seed in range(4)]
     assert rivals.averaged(fused, better) not in (same, "")

@@ -8,6 +8,7 @@ Directives:
     {ledger}, {records}, {status}          the tables of the pages of the same names
     {found}                                what was found, in a few sentences
     {seeds}, {left-out}                    of a sweep: seeds of each study; rows that it leaves out
+    {methods}                              the other methods of Tables 2 and 3
     {machines}                             what runs on two kinds of machines differ by
     {ledger-summary}                       how many claims have which verdict
 Also a box under the title of every notebook: its data, parameters, runs, time, and the command that
@@ -37,6 +38,7 @@ from companion_tables import (
     LedgerSummary,
     LeftOut,
     Machines,
+    Methods,
     RealSummary,
     Records,
     Seeds,
@@ -309,6 +311,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.add_directive("machines", Machines)
     app.add_directive("seeds", Seeds)
     app.add_directive("left-out", LeftOut)
+    app.add_directive("methods", Methods)
     app.add_directive("status", Status)
     app.connect("config-inited", repository, priority=100)
     app.setup_extension("sphinx.ext.autodoc")

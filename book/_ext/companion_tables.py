@@ -426,6 +426,23 @@ class Seeds(Overview):
         return [made.table(["study", *[TITLES[name] for name in studies.SWEPT]], rows, "seeds")]
 
 
+class Methods(Overview):
+    """{methods}: what is run in the name of each other method of Tables 2 and 3."""
+
+    def content_nodes(self) -> list[nodes.Node]:
+        table = paper.methods().replace("", "–")
+        rows: list[made.Row] = [
+            (
+                None,
+                [str(name), line.here, line.needs, *[line[sample] for sample in headline.SAMPLES]],
+            )
+            for name, line in table.iterrows()
+        ]
+        rates = [f"learning rate, sample of {TITLES[sample]}" for sample in headline.SAMPLES]
+        header = ["method", "run here as", "would need", *rates]
+        return [made.table(header, rows, "methods")]
+
+
 class LeftOut(Overview):
     """{left-out}: the rows that a sweep on the samples leaves out, and why."""
 

@@ -195,7 +195,7 @@ def afe_steps(colours):
             x1 = x_of(events["t"][stop]) if stop < len(events) else x_of(end)
             line = 2 if last else 1.5
             p.rect(x0 + 2, y, x1 - x0 - 4, 44, fill="event_tint", stroke="event", line=line)
-            count = f"{stop - start:,}".replace(",", " ")
+            count = f"{stop - start:,}"
             words = f"{count} events" if level == 0 else count
             p.text((x0 + x1) / 2, y + 28, words, 17, style="-Bold", room=x1 - x0)
             if last:
@@ -224,7 +224,7 @@ def afe_steps(colours):
         p.rect(x, top, side, tall, stroke="event", radius=0)
         p.text(x + side / 2, top + tall + 26, f"{(t1 - t0) / 1000:.0f} ms", 18, style="-Bold")
     y = top + 196
-    fewest = f"{minimum:,}".replace(",", " ")
+    fewest = f"{minimum:,}"
     lines = [
         "Each row halves the windows above it by event count, so a window is",
         "short in time where much happens. A halving stops once a half would",

@@ -311,12 +311,12 @@
       });
       const options = about.classes.map((name, i) => h("option", { value: i, selected: state.of === String(i) }, called(i)));
       const change = (event) => set({ of: event.target.value });
-      const select = h("select", { change, "aria-label": "Whose name" }, h("option", { value: "" }, "of the true class"), ...options);
+      const select = h("select", { change, "aria-label": "Whose name" }, h("option", { value: "" }, "the true class"), ...options);
       const box = h("input", { type: "checkbox", checked: state.attend, change: (event) => set({ attend: event.target.checked }) });
       const focused = parts.strip.contains(document.activeElement) ? document.activeElement.tagName : null;
       parts.strip.replaceChildren(
         h("h3", {}, "What the model sees, and where a name looks"),
-        h("p", {}, h("label", {}, box, " lay the cross-attention over it, of the name "), select),
+        h("p", {}, h("label", {}, box, " lay over it the cross-attention of "), select),
         ...rows,
         row < 0 && state.attend ? h("p", {}, "This name was dropped: nothing asks for it.") : "",
       );
@@ -330,7 +330,7 @@
         rgb: "RGB alone",
         event: "events alone",
         surer: "surer of the two",
-        mean: "mean of log-probabilities",
+        mean: "late fusion (mean of log-probabilities)",
       };
       const rows = Object.entries(lines).map(([name, title]) => {
         const { logProbs } = answers[name];
