@@ -23,7 +23,7 @@ from safe_companion import datasets
 STEPS, BEFORE = 20, 5  # measured, and not measured before them
 CASES: dict[str, dict[str, Any]] = {
     "fp32, TF32 off, in two parts": {"precision": "fp32", "accumulate": 2},
-    "fp32, TF32 on": {"precision": "fp32", "accumulate": 2, "tf32": True},
+    "fp32, TF32 on, in two parts": {"precision": "fp32", "accumulate": 2, "tf32": True},
     "bf16": {"precision": "bf16"},
     "fp16": {"precision": "fp16"},
     "bf16, accumulate=2": {"precision": "bf16", "accumulate": 2},

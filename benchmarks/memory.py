@@ -114,7 +114,8 @@ def main() -> None:
     print(f"\nWeights, gradients and Adam take {statics:.1f} GiB of each peak.")
     for precision, (checkpoint, accumulate) in reached.items():
         fields = f"accumulate={accumulate}, checkpoint_vision={checkpoint}"
-        print(f"B = {BATCH} in {CARD} GiB, {RESERVE} of them free, {precision}: {fields}.")
+        card = f"{CARD} GiB with {RESERVE} kept free"
+        print(f"The least that fits B = {BATCH} into {card}, {precision}: {fields}.")
 
 
 if __name__ == "__main__":

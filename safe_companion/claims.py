@@ -1,6 +1,6 @@
 """Do our runs bear out what the paper says? Every claim, with a verdict by a fixed rule.
 
-The rule, as of 2026-11-26:
+The rule, as of 2026-11-27:
 
 On the samples the numbers themselves are never compared, since the sample world is another, smaller
 one. What is compared is the difference of a claim to the claim that it is set against, paired by
@@ -22,8 +22,8 @@ On real data our mean of n seeds is compared with the paper's number. That is on
 interval is that of one further run: Student's t times sd sqrt(1 + 1/n).
 
 - one seed: no verdict, since its spread is not known
-- not reproduced: the number lies outside, and more than EPSILON points away
-- too few seeds to tell: it does not, and the interval reaches further than WIDEST points
+- not reproduced: the number lies outside, and more than EPSILON (one) points away
+- too few seeds to tell: it does not, and the interval reaches further than WIDEST (three) points
 - reproduced: it does not, and the interval is narrower than that
 
 How it came to this. 2026-11-24 and before: on the samples "no measurable effect" wherever the

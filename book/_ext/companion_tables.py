@@ -338,10 +338,15 @@ def is_of_real_data(entry: tuple[str, list[dict]]) -> bool:
 
 
 def what_differs(runs: list[dict]) -> str:
-    """The fields that differ from their preset: "use_text=False, train_fraction=0.08333"."""
-    _, fields = places.differing(safe_core.Config(**runs[0]["config"]))
+    """The fields that differ from their preset: "use_text=False, train_fraction=0.08333".
+
+    Of real data the folder stands before them: "biolab: steps=300".
+    """
+    config = safe_core.Config(**runs[0]["config"])
+    _, fields = places.differing(config)
     shown = {k: f"{v:.4g}" if isinstance(v, float) else v for k, v in fields.items()}
-    return ", ".join(f"{key}={value}" for key, value in shown.items()) or "base"
+    folder = f"{Path(config.data_root).name}: " if config.data_root else ""
+    return folder + (", ".join(f"{key}={value}" for key, value in shown.items()) or "base")
 
 
 def facts_of(runs: list[dict]) -> dict[str, list[made.Part]]:
@@ -482,7 +487,7 @@ class Machines(Overview):
                 f"{len(pairs)} runs of the samples were made on both (records of the GPU: ",
                 code("results/machines"),
                 "): the difference of their top-1 accuracies, its mean with a 95 % interval, and "
-                "its standard deviation.",
+                "its standard deviation. A group of one pair has neither, and no line.",
             ),
             made.table(header, rows, "machines"),
             made.paragraph(in_seeds(pairs)),
