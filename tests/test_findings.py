@@ -522,7 +522,8 @@ def test_a_cost_is_said_in_parts_and_measured_only_where_it_was():
     assert said == (
         "**At the paper's size the vision tower does 90 % of the work for a recording and the "
         "fusion 10 %** (10 GFLOP, the text tower's output kept from before); the fusion has 10 % "
-        "of 50 million parameters. Both cameras take 2.0 times the operations of RGB alone. No time of a quiet machine was measured yet."
+        "of 50 million parameters. Both cameras take 2.0 times the operations of RGB alone. No "
+        "time of a quiet machine was measured yet."
     )
     times = {"full model": 3000.0, "RGB only": 1200.0}
     entry = {
