@@ -296,7 +296,7 @@ def components() -> str:
         "one by one from SAFE with rewritten prompts and AFE on the sample of PokerEvent: "
         f"{'; '.join(parts)}. Effects from {table.detectable.min():.1f} to "
         f"{table.detectable.max():.1f} points, by component, would be seen 4 times in 5; of twenty "
-        "comparisons without any effect about one looks like one."
+        "comparisons without any effect about one shows one by chance."
     )
 
 
