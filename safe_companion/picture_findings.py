@@ -41,7 +41,9 @@ def of_looking(
     trained = columns[columns.index.str.endswith(", trained")]
     control = columns[columns.index.str.endswith(", control")]
     even, apart = trained["evenness [%]"], trained["true against wrong class [%]"]
-    looks = "nearly everywhere" if even.min() >= NEARLY_EVEN else "more at some places"
+    looks = "leaves little of the image out"
+    if even.min() < NEARLY_EVEN:
+        looks = "looks more at some places"
     branches = " and ".join(trained.index.str.removesuffix(", trained"))
     gaps = {other: over_recordings(values) for other, values in costs.items()}
     lost = ", ".join(_lost(gap, other) for other, gap in gaps.items())
@@ -54,13 +56,14 @@ def of_looking(
     reach = ""
     if shares is not None:
         reach = (
-            f"98 % of the patches have {shares[0]:.1f} to {shares[1]:.1f} times the even share, "
+            f", though single patches get {shares[0]:.1f} to {shares[1]:.1f} times the even share "
+            "(98 % of them)"
         )
     return (
-        f"**A class looks {looks}, and {verdict}**: the weights are {_each(even)} % as even as "
-        f"they can be ({branches}; {_each(control['evenness [%]'])} % without training), "
-        f"{reach}{_each(apart)} % of them lie elsewhere than those of the strongest wrong class, "
-        f"and hiding what is looked at most loses first answers: {lost} ({about})."
+        f"**A class {looks}, and {verdict}** ({about}). Its weights are {_each(even)} % as even "
+        f"as they can be ({branches}; {_each(control['evenness [%]'])} % without training){reach}. "
+        f"Of the weight, {_each(apart)} % lies elsewhere than for the strongest wrong class. "
+        f"Hiding what is looked at most loses first answers: {lost}."
     )
 
 
