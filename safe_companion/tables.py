@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from IPython.display import HTML
 from pandas.api.types import is_integer_dtype
@@ -27,6 +28,7 @@ ACCURACIES = ("ours", "top-1 [%]")  # of seeds, whose interval is the column "±
 QUIET = "var(--quiet, rgb(110,110,110))"  # the book's own grey, light on dark pages
 # What a table found stands first, where a narrow screen shows it.
 FIRST = ("verdict", "effect", "SAFE is", "difference")
+PRINTED = {"paper", "paper difference"}  # with one decimal or two
 HARDLY = "hardly trained"  # a verdict: the row is compared with nothing
 COMPARED = ("difference", "± difference", "pairs", "detectable")
 SHORT = 24  # letters: a verdict or a difference of as many stays in one line
@@ -56,7 +58,10 @@ def show(
     if "detectable" in table:  # which has the number
         said = [name for name in ("effect", "SAFE is") if name in table]
         table = table.assign(**{name: table[name].map(_without_limit) for name in said})
-    given: dict[Any, Any] = FORMATS | formats
+    given: dict[Any, Any] = FORMATS | {
+        name: _as_printed(table[name]) for name in PRINTED & {*table}
+    }
+    given |= formats
     table = _with_intervals(table, given)
     known: dict[Any, Any] = {}
     for name in table.select_dtypes("number"):
@@ -91,6 +96,13 @@ def of_conditions(table: pd.DataFrame) -> pd.DataFrame:
     ordered = iter([name for name in wording.CONDITIONS if name in table.index])
     rows = [next(ordered) if name in wording.CONDITIONS else name for name in table.index]
     return table.loc[rows].rename(index=wording.CONDITIONS)
+
+
+def _as_printed(numbers: pd.Series) -> str:
+    """The format of a column of the paper's numbers: with one decimal if none has two."""
+    known = pd.to_numeric(numbers, errors="coerce").dropna()
+    form = FORMATS[str(numbers.name)]
+    return form.replace(".2f", ".1f") if np.allclose(known, known.round(1)) else form
 
 
 def _escaped(name: object) -> object:

@@ -276,7 +276,7 @@ def test_stored_event_images_serve_the_authors_representation_only(roots):
 
 
 def test_recordings_that_give_no_clip_are_named(roots, tmp_path):
-    with pytest.raises(RecordingError, match="recording has 6 frames, 7 asked for") as caught:
+    with pytest.raises(RecordingError, match="6 frames; expected at least 7") as caught:
         clips_of(roots.numbered, frames=7)[0]
     assert caught.value.kind == "too few frames"
     with pytest.raises(RecordingError, match="no RGB frames.*modality='event'"):

@@ -565,7 +565,7 @@ def test_bad_recordings_stop_or_are_skipped_with_a_reason(tmp_path):
         "on_bad_recording='skip'",
         "train (2).npz: found no complete npz",
         "train (1): found no RGB frames",
-        "recording has 2 frames, 3 asked for",
+        "found 2 frames; expected at least 3",
         "test (1).npz: found no complete npz",
     ):
         assert found in message
