@@ -123,13 +123,17 @@ def pairs_table(found: Found) -> pd.DataFrame:
     """Per row, means over seeds in percent: top-1 of seen and unseen pairs, and of either half.
 
     colour, motion: how often that half of the answer is right, over all pairs. bound: of answers
-    with the right motion, how many have the right colour.
+    with the right motion, how many have the right colour, over all pairs. Behind each column, "± "
+    and its name: half of its 95 % interval over seeds.
     """
     lines = {}
     for row, runs in found.items():
-        of_runs = [_pairs(run["predictions"]) for run in runs]
-        lines[row] = {"seeds": len(runs)} | pd.DataFrame(of_runs).mean().to_dict()
-    columns = ["seeds", "seen pairs", "unseen pairs", "colour", "motion", "bound"]
+        of_runs = pd.DataFrame([_pairs(run["predictions"]) for run in runs])
+        halves = of_runs.sem() * stats.t.ppf(0.975, max(len(runs) - 1, 1))
+        lines[row] = {"seeds": len(runs)} | of_runs.mean().to_dict()
+        lines[row] |= halves.add_prefix("± ").to_dict()
+    names = ("seen pairs", "unseen pairs", "colour", "motion", "bound")
+    columns = ["seeds", *(column for name in names for column in (name, f"± {name}"))]
     return pd.DataFrame.from_dict(lines, orient="index").reindex(columns=columns)
 
 

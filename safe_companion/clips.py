@@ -283,8 +283,8 @@ class ClipDataset(torch.utils.data.Dataset[dict[str, Any]]):
         """F indices for frames, F for event images: the same, unless each is drawn on its own."""
         if available < self.config.frames:
             raise RecordingError(
-                f"{recording.path}: found {available} frames; expected at least {self.config.frames}. "
-                "Ask for fewer frames, or set on_bad_recording='skip'.",
+                f"{recording.path}: found {available} frames; expected at least "
+                f"{self.config.frames}. Ask for fewer frames, or set on_bad_recording='skip'.",
                 kind="too few frames",
             )
         frames = self._pick(available, rng)

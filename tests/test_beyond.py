@@ -5,6 +5,7 @@ import itertools
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 
 import safe_core
 from safe_companion import beyond, findings, studies, unseen
@@ -83,6 +84,14 @@ def test_halves_of_an_answer_are_scored_apart():
     right = LABELS[seen] == 0  # one unseen pair is the class that it always says
     assert line["unseen pairs"]["a"] == pytest.approx((100 * right.mean() + 100) / 2)
     assert np.isnan(line.motion["b"])
+
+
+def test_shares_of_pairs_have_intervals_over_seeds():
+    wrong = run_of((LABELS + 1) % 36, seed=1)
+    table = beyond.pairs_table({"both": [run_of(LABELS), wrong], "one": [run_of(LABELS)]})
+    assert table["seen pairs"]["both"] == 50  # 100 and 0: a standard error of 50
+    assert table["± seen pairs"]["both"] == pytest.approx(50 * stats.t.ppf(0.975, 1))
+    assert np.isnan(table["± seen pairs"]["one"])
 
 
 def conjunctions_found(paper):
