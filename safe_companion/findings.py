@@ -204,7 +204,7 @@ def of_calibration(table: pd.DataFrame, *, dataset: str, origin: str) -> str:
         kind = "overconfident" if gap > 0 else "underconfident"
         told.append(row.low > SMALL)
         if not told[-1]:
-            kind = f"from {row.low:.1f} %: none can be told"
+            kind = f"interval from {row.low:.1f} %: cannot be told from none"
         parts.append(f"{name}: {row.corrected:.1f} % ({kind})")
     where = f"({in_words(dataset, origin)})"
     rule = (

@@ -165,7 +165,7 @@ def test_a_finding_says_whether_a_model_is_too_sure(monkeypatch):
     )
     said = findings.of_calibration(table, **HERE)
     assert "sure: 10.0 % (overconfident)" in said and "shy: 15.0 % (underconfident)" in said
-    assert "fine: 1.0 % (from 0.4 %: none can be told)" in said
+    assert "fine: 1.0 % (interval from 0.4 %: cannot be told from none)" in said
     assert said.endswith(" An error can be told where its interval begins above 0.5 %.")
     assert "An error can be told" not in findings.of_calibration(table[:2], **HERE)  # all are
     monkeypatch.setattr(findings, "SMALL", 7)
