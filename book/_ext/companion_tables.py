@@ -432,20 +432,25 @@ class Seeds(Overview):
 
 
 class Methods(Overview):
-    """{methods}: what is run in the name of each other method of Tables 2 and 3."""
+    """{methods}: what is run in the name of each other method of Tables 2 and 3, what is not."""
 
     def content_nodes(self) -> list[nodes.Node]:
-        table = paper.methods().replace("", "–")
+        table = paper.methods()
+        run, others = table[table.here != ""], table[table.here == ""]
+        rates = run[[*headline.SAMPLES]].replace("", "–")
         rows: list[made.Row] = [
-            (
-                None,
-                [str(name), line.here, line.needs, *[line[sample] for sample in headline.SAMPLES]],
-            )
-            for name, line in table.iterrows()
+            (None, [str(name), line.here, *rates.loc[name]]) for name, line in run.iterrows()
         ]
-        rates = [f"learning rate, sample of {TITLES[sample]}" for sample in headline.SAMPLES]
-        header = ["method", "run here as", "would need", *rates]
-        return [made.table(header, rows, "methods")]
+        header = ["method", "run here as", *(f"rate, {TITLES[name]}" for name in rates)]
+        needs: list[made.Row] = [
+            (None, [str(name), line.needs]) for name, line in others.iterrows()
+        ]
+        return [
+            made.paragraph("Six are run, each with the learning rate found for it (–: not run):"),
+            made.table(header, rows, "methods"),
+            made.paragraph("The others would need:"),
+            made.table(["method", "would need"], needs, "methods"),
+        ]
 
 
 class LeftOut(Overview):
