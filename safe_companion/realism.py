@@ -93,9 +93,10 @@ def _ink(events: np.ndarray, size: tuple[int, int]) -> list[float]:
 def statistics(recordings: Iterable[Recording]) -> dict[str, Any]:
     """What MEASURES names, over recordings of one sensor, and `recordings`, `seconds`, `size`.
 
-    "noise" and "quiet" bound the sensor's noise from above: of the scene, too, some events are
-    alone, and where nothing moves the quietest pixels have nothing but noise. ValueError without
-    recordings, or for two sensor sizes.
+    "noise" and "quiet" are no bound of the sensor's noise: of the scene, too, some events are
+    alone, and noise beside a signal is not; the quietest pixels are chosen for being quiet. "quiet"
+    is None if all recordings together are shorter than LONG_S. ValueError without recordings, or
+    for two sensor sizes.
     """
     events = on = counted = alone = 0
     seconds = 0.0
@@ -227,8 +228,7 @@ def listed(measured: dict[str, dict[str, Any]]) -> str:
     found = []
     for line in sorted(beside(measured), key=lambda line: not line["sides"]):
         spans = [span(plainly(low), plainly(high)) for low, high in (line["samples"], line["real"])]
-        where = " and ".join(line["sides"]) or "within"
-        about = f"{where}: {MEASURES[line['key']]}"
+        about = f"{'outside' if line['sides'] else 'within'}: {MEASURES[line['key']]}"
         found.append(f"- {about} ({spans[0]} in the samples, {spans[1]} in real recordings)")
     return "\n".join(found)
 
@@ -241,12 +241,12 @@ def advice(yours: dict[str, Any]) -> dict[str, str]:
     width, height = yours["size"]
     found = {"width, height": f"{width}, {height} (now {WORLD.width}, {WORLD.height})"}
     low, high = WORLD.noise_hz
-    bounds = [f"{yours['noise']:.2g} (by the lone events)"]
+    near, no_bound = f"{yours['noise']:.2g} (by the lone events)", "not a bound"
     if yours["quiet"] is not None:
-        bounds.append(f"{yours['quiet']:.2g} (by the quietest pixels)")
+        near += f" and {yours['quiet']:.2g} (by the quietest pixels)"
+        no_bound = "neither a bound"
     found["noise_hz"] = (
-        f"near {' and '.join(bounds)}, neither a bound, events a second and pixel "
-        f"(now {low:g} to {high:g})"
+        f"near {near}, {no_bound}, events a second and pixel (now {low:g} to {high:g})"
     )
     soonest = yours["soonest"]
     if soonest is not None and soonest <= DOUBLED_US:
@@ -270,6 +270,7 @@ def without_a_field(measured: dict[str, dict[str, Any]]) -> str:
         if not name.startswith("sample of ")
     ]
     return (
-        f"Of the events, {', '.join(shares)} are ON. World has one threshold for both polarities; "
-        "a camera that favours one of them needs a second threshold, for which World has no field."
+        f"Of the events, {', '.join(shares)} are ON. `World` has one threshold for both "
+        "polarities; a camera that favours one of them needs a second, for which `World` has no "
+        "field."
     )

@@ -119,8 +119,8 @@ def test_the_answer_says_which_measures_of_the_samples_lie_among_the_real_ones()
     assert realism.in_words(table) == said + "more events, fewer ON events."
     lines = realism.listed(table).splitlines()
     spans = "(1.50 to 5 in the samples, 1 to 4 in real recordings)"
-    assert lines[0] == f"- more events: events a pixel and second {spans}"
-    assert lines[1].startswith("- fewer ON events: ON events, % of all (50 to 60 in the samples")
+    assert lines[0] == f"- outside: events a pixel and second {spans}"
+    assert lines[1].startswith("- outside: ON events, % of all (50 to 60 in the samples")
     assert len(lines) == 7 and all(line.startswith("- within: ") for line in lines[2:])
     table["sample of b"]["rate"] = 0.5
     assert "in 2: fewer events and more events, fewer ON" in realism.in_words(table)
@@ -154,6 +154,9 @@ def test_advice_names_fields_of_the_world():
         "near 0.3 (by the lone events) and 0.04 (by the quietest" in found["noise_hz"]
         and "at most 950" in found["refractory_us"]
     )
+    assert ", neither a bound, " in found["noise_hz"]
+    short = realism.advice(measured(quiet=None, noise=0.02))["noise_hz"]
+    assert short.startswith("near 0.02 (by the lone events), not a bound, events a second")
     assert found["width, height"].startswith("128, 128")
     about = realism.without_a_field({"sample of a": measured(), "x": measured(on=56.0)})
     assert about.startswith("Of the events, 56 % (x) are ON. ") and "sample" not in about
@@ -176,7 +179,7 @@ def test_the_command_keeps_what_was_measured_of_others(tmp_path, monkeypatch, ca
     assert set(kept) == {"other", "mine", "sample of a"} and kept["mine"]["recordings"] == 2
     said = capsys.readouterr().out
     assert kept["mine"]["date"] and "for a World like mine" in said
-    assert "% (mine) are ON. World has one threshold" in said
+    assert "% (mine) are ON. `World` has one threshold" in said
     assert main(["realism", "mine"]) == 2 and "NAME=PATH" in capsys.readouterr().err
 
 
@@ -324,10 +327,32 @@ def test_the_page_of_nmnist_says_at_which_light_two_inputs_beat_one(monkeypatch)
     assert names["table"]["both [%]"].tolist() == [95, 80, 80, 60]
 
 
+def test_the_page_of_nmnist_names_the_verdicts_that_a_rows_own_pairs_would_not_give(monkeypatch):
+    scattered = "both, light 0.01"  # its pairs alone: 4 ± 8.1
+    names = page_of(
+        "real_nmnist",
+        monkeypatch,
+        lambda row: (80, 80, 95, 80, 85) if row == scattered else (80,) * 5,
+    )
+    gain = names["gains"]["events"].loc["0.01"]
+    alone = effects.mean_and_interval([0, 0, 15, 0, 5])[1]
+    assert gain[names["OWN"]] == pytest.approx(alone) and gain["± difference"] < 4 < alone
+    said = names["by_own_pairs"](names["gains"]["events"]).data
+    assert said == (
+        "No verdict *better* or *worse* holds by a row's own pairs alone: *0.01* "
+        f"(+4.0 ± {alone:.1f}), which could not be told from zero."
+    )
+    table = names["gains"]["events"].assign(effect="cannot tell from zero")
+    assert names["by_own_pairs"](table).data == "No row is called better or worse here."
+    table.loc["0.01", ["effect", names["OWN"]]] = ["better", 1.0]
+    assert names["by_own_pairs"](table).data.endswith("by its own pairs, too.")
+
+
 def test_the_page_of_biolab_compares_with_the_nearest_neighbour(monkeypatch):
     levels = {"no text": 60, "names, tiny CLIP": 62, "names, CLIP ViT-B/32": 70}
     names = page_of("real_biolab", monkeypatch, lambda row: (levels.get(row, 50),) * 5)
-    given = "events alone (one frame, no text) give 60.0 % where chance gives 40.0 %: +20.0 ± "
+    given = "events alone (one frame, no text) give 60.0 % where one class for every "
+    given += "recording (*chance*) gives 40.0 %: +20.0 ± "
     assert given in names["sentence"]
     assert "beside no text: +10.0 ± " in names["sentence"] and "(better)" in names["sentence"]
 

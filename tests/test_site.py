@@ -717,6 +717,19 @@ def test_a_notebook_that_was_not_executed_names_the_target_that_does(tmp_path, m
     assert "make table4" in text
 
 
+def test_the_pages_of_real_recordings_name_the_target_that_fetches_and_trains():
+    provenance = extension("companion_notebooks").provenance
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    for stem in ("real_nmnist", "real_biolab"):
+        told = f"make {stem} fetches the recordings and trains the runs that are missing"
+        assert told in provenance(stem).astext()
+        recipe = makefile.split(f"\n{stem}: ")[1].split("\n\n")[0]
+        assert "safe fetch" in recipe and f"snakemake {stem}" in recipe
+    text = provenance("real_events").astext()
+    assert "make real fetches the recordings and measures them" in text
+    assert re.search(r"^real: .*\n\t\S+ realism ", makefile.replace("/safe ", " "), re.MULTILINE)
+
+
 def test_a_notebook_has_the_badge_of_its_records_else_of_its_own_words():
     origins_of = extension("companion_notebooks").origins_of
 

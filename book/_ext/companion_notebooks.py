@@ -12,7 +12,7 @@ from sphinx.application import Sphinx
 from sphinx.environment import BuildEnvironment
 from sphinx.util import logging
 
-from safe_companion import ROOT, studies
+from safe_companion import ROOT, real_studies, studies
 from safe_companion.wording import counted
 
 LOGGER = logging.getLogger(__name__)
@@ -100,6 +100,11 @@ def provenance(stem: str) -> nodes.container:
         if studies.swept(study):
             lines["its runs"] = [code(f"make {study}"), " trains those that are missing"]
             break
+    if stem in real_studies.real_studies():
+        trains = " fetches the recordings and trains the runs that are missing"
+        lines["its runs"] = [code(f"make {stem}"), trains]
+    elif stem == "real_events":
+        lines["its numbers"] = [code("make real"), " fetches the recordings and measures them"]
     name = made.text(f"Download {stem}.ipynb")
     lines["file"] = [made.download(file_of(stem), name, "download-notebook")]
     box = nodes.container("", made.facts(lines), classes=["provenance"])
