@@ -228,7 +228,7 @@ def first_of_each(conditions: Sequence[str]) -> list[int]:
 
 
 def parameter_counts(opened: Opened) -> HTML:
-    """Parameters of each row's model: a frozen text tower, which runs once, is none of its own.
+    """Trained parameters of each row's model: a frozen text tower, which runs once, has none.
 
     fusion: with the layer that fits visual tokens of another width to it.
     """
@@ -240,9 +240,12 @@ def parameter_counts(opened: Opened) -> HTML:
         model = safe_core.build(config, prompt_sentences(names, config))
         fusion = nn.ModuleList([model.fusion, model.visual_embed])
         parts = {"vision": model.vision, "fusion": fusion, "all": model}
-        line = {part: sum(p.numel() for p in module.parameters()) for part, module in parts.items()}
+        line = {
+            part: sum(p.numel() for p in module.parameters() if p.requires_grad)
+            for part, module in parts.items()
+        }
         lines[row] = line | {"text": line["all"] - line["vision"] - line["fusion"]}
-    table = pd.DataFrame.from_dict(lines, orient="index").rename_axis("parameters")
+    table = pd.DataFrame.from_dict(lines, orient="index").rename_axis("trained parameters")
     return show(table[["vision", "text", "fusion", "all"]])
 
 
@@ -265,12 +268,17 @@ def zero_shot(
 
 
 def claims_and_differences(opened: Opened, ids: Iterable[str]) -> Markdown:
-    """The paper's claims of these ids, then our differences to the baseline, as a list."""
+    """The paper's claims of these ids, then our differences to the baseline, as a list.
+
+    A row that changes what the claims change has the verdict of the ledger's rule, too.
+    """
     table = claims()
     values = {str(name): float(value) for name, value in table.value.items()}
     lines, papers = [], []
+    changed: set[tuple[str, Any]] = set()
     for name in ids:
         claim = table.loc[name]
+        changed |= claim.fields.items()
         before = values[str(claim.against)]
         papers.append(values[name] - before)
         gain = wording.better_or_worse(papers[-1])
@@ -283,7 +291,8 @@ def claims_and_differences(opened: Opened, ids: Iterable[str]) -> Markdown:
     for row in rows:
         ours = difference(opened.found[row], opened.found[opened.baseline], table=opened.found)
         lines.append(f"- Here ({where}), {row}: {ours.sentence}.")
-        if len(rows) == 1 and ours.pairs > 1:  # which the claims are about
+        of_row = opened.rows[row].items() - opened.rows[opened.baseline].items()
+        if of_row <= changed and ours.pairs > 1:
             verdicts = [
                 f"beside the paper's {wording.signed(paper)}, *{direction(paper, ours)}*"
                 for paper in papers

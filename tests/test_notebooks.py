@@ -410,7 +410,7 @@ def test_the_steps_of_smaller_training_sets_are_those_of_the_preset_at_hand(show
 def test_parameters_are_counted_by_part():
     table = notebooks.parameter_counts(opened([[], []]))
     cells, heads = read(table.data)
-    assert heads == ["vision", "text", "fusion", "all"]
+    assert heads == ["vision", "text", "fusion", "all"] and "trained parameters" in table.data
     config = safe_core.configure(dataset="pokerevent", event_windows="afe", use_text=False)
     names = [f"class {i}" for i in range(len(studies.datasets.class_names("pokerevent", None)))]
     model = safe_core.SAFE(config, prompts.prompt_sentences(names, config))
@@ -448,6 +448,13 @@ def test_claims_stand_before_our_differences():
     ]
     alone = notebooks.claims_and_differences(opened([FULL, []]), ["t4-no-sci"]).data
     assert len(alone.splitlines()) == 1
+
+
+def test_the_row_that_a_claim_is_about_has_its_verdict():
+    page = opened([FULL, LESS, LESS], name="ablation_resnet_backbone")
+    claim, vit, resnet = notebooks.claims_and_differences(page, ["t4-no-lvm"]).data.splitlines()
+    assert "By the ledger's rule: beside the paper's −3.2, *cannot tell*." in vit
+    assert "plain ViT" in vit and "ResNet" in resnet and "ledger" not in claim + resnet
 
 
 def test_parts_of_a_page_break_the_study_down(monkeypatch, tmp_path):
