@@ -138,7 +138,7 @@ def test_the_rule_says_every_verdict_and_its_date():
     rule = claims.__doc__
     words = ["same direction", "opposite", "smaller than the paper's", "cannot tell"]
     words += ["one seed: no verdict", "not reproduced", "too few seeds to tell", "reproduced"]
-    assert all(f"\n- {word}" in rule for word in words) and "as of 2026-11-26" in rule
+    assert all(f"\n- {word}" in rule for word in words) and "as of 2026-11-27" in rule
 
 
 def test_on_the_sample_a_claim_is_judged_by_the_difference_to_what_it_is_compared_with():
