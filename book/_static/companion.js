@@ -95,10 +95,11 @@
   function cards() {
     const tables = [...document.querySelectorAll(".bd-article table")].filter(prepare);
     const asMade = (table) => table.classList.remove("as-cards", "tight", "wrapped");
+    const article = document.querySelector(".bd-article");
     let width = 0;
 
     function arrange() {
-      width = innerWidth;
+      width = article.clientWidth;
       for (const table of tables) {
         asMade(table);
         if (!table.offsetParent || !(PHONE.matches || table.matches(".dataframe"))) continue;
@@ -113,8 +114,9 @@
       }
     }
 
+    if (!tables.length) return;
     arrange();
-    addEventListener("resize", () => innerWidth === width || arrange());
+    new ResizeObserver(() => article.clientWidth === width || arrange()).observe(article); // a menu may slide in late
     addEventListener("load", arrange); // fonts and pictures may have changed widths
     addEventListener("beforeprint", () => tables.forEach(asMade));
     addEventListener("afterprint", arrange);
