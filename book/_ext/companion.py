@@ -18,6 +18,7 @@ page (companion_print), and cards for other sites.
 """
 
 import ast
+import gc
 import re
 import sys
 import textwrap
@@ -298,6 +299,9 @@ APART = (nodes.entry, nodes.definition, nodes.caption)  # their paragraphs say n
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
+    gc.set_threshold(
+        200_000, 50, 100
+    )  # a page is a large graph: to search it often takes a sixth of the build
     for part in (companion_bibliography, companion_glossary, companion_print, companion_search):
         part.setup(app)
     app.add_role("run", Run())
