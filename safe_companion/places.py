@@ -114,6 +114,11 @@ def seeds_of(config: Config) -> list[Path]:
     return recorded(Place.of(config).committed.parent)
 
 
+def recorded_seeds(config: Config) -> list[int]:
+    """The seeds of the committed runs of a configuration, whatever its own."""
+    return [int(folder.name.removeprefix("seed")) for folder in seeds_of(config)]
+
+
 def recorded(folder: Path) -> list[Path]:
     """The folders seed0, seed1, ... in a folder that hold a record, by seed."""
     found = [file.parent for file in folder.glob(f"seed*/{RECORD}")]  # not seed0.old

@@ -146,8 +146,8 @@ def who_is_ahead(found: Mapping[str, Found]) -> str:
     )
     if fewer:
         said += (
-            f", and in {sum(fewer)} of {len(fewer)} where SAFE has 2¼ times as many, more than the "
-            "two together"
+            f", and in {sum(fewer)} of {len(fewer)} where SAFE has 2¼ times as many, more than "
+            "the two together"
         )
     return f"{said}."
 

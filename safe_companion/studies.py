@@ -12,7 +12,7 @@ import numpy as np
 
 import safe_core
 from safe_companion import datasets, runs
-from safe_companion.places import RECORD, Place, seeds_of
+from safe_companion.places import RECORD, Place, recorded_seeds, seeds_of
 from safe_companion.records import all_runs, load_run, mean_seconds, read_json, read_record
 from safe_companion.rows import (
     LEFT_OUT,
@@ -96,11 +96,8 @@ def study(
     found: Found = {}
     for row, fields in rows.items():
         config = safe_core.configure(preset, **asked | fields)
-        if seeds is None:
-            folders = seeds_of(config)
-        else:
-            configs = (dataclasses.replace(config, seed=seed) for seed in range(seeds))
-            folders = [_folder(one, rerun) for one in configs]
+        of_row = range(seeds) if seeds is not None else recorded_seeds(config)
+        folders = [_folder(dataclasses.replace(config, seed=seed), rerun) for seed in of_row]
         found[row] = [load_run(f) for f in folders if (f / RECORD).exists()]
     data = {run["data"]["fingerprint"] for these in found.values() for run in these}
     if len(data) > 1:

@@ -58,10 +58,8 @@ def show(
     if "detectable" in table:  # which has the number
         said = [name for name in ("effect", "SAFE is") if name in table]
         table = table.assign(**{name: table[name].map(_without_limit) for name in said})
-    given: dict[Any, Any] = FORMATS | {
-        name: _as_printed(table[name]) for name in PRINTED & {*table}
-    }
-    given |= formats
+    printed = {name: _as_printed(table[name]) for name in PRINTED & {*table}}
+    given: dict[Any, Any] = FORMATS | printed | formats
     table = _with_intervals(table, given)
     known: dict[Any, Any] = {}
     for name in table.select_dtypes("number"):

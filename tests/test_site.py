@@ -278,6 +278,15 @@ def test_a_wide_table_is_cards_on_a_phone_and_stays_a_table_for_screen_readers(p
     phone.window.set_viewport_size(PHONE)
 
 
+def test_tables_are_arranged_anew_when_their_column_alone_gets_narrower(desk):
+    desk.window.goto(f"{desk.address}notebooks/cost.html", wait_until="load")
+    table = desk.window.locator(".cell_output table").nth(2)
+    assert table.get_attribute("class") == "dataframe"  # it fits
+    desk.window.evaluate("document.querySelector('.bd-article').style.width = '400px'")
+    desk.window.wait_for_function("document.querySelectorAll('table.tight').length > 1")
+    assert "tight" in table.get_attribute("class")
+
+
 def test_a_table_that_fits_a_phone_when_set_tight_is_no_cards(phone):
     phone.window.goto(f"{phone.address}notebooks/cost.html", wait_until="load")
     kinds = phone.window.locator(".cell_output table").evaluate_all(
@@ -560,6 +569,15 @@ def test_numbers_in_prose_come_from_records_and_claims(tmp_path):
     unclear = r"[+−]\d+\.\d ± \d+\.\d points, \d paired runs?: cannot tell from zero: "
     unclear += "effects below [0-9.]+"
     assert re.search(rf'of-sample">({said}|{unclear} can be missed)<', html)
+
+
+def test_methods_that_are_run_have_a_rate_where_they_are_and_the_others_a_need(tmp_path):
+    html, _ = small_book(tmp_path, "```{methods}\n```")
+    run, needs = (
+        {name: row for name, *row in rows_of(html, kind)} for kind in ("methods", "needs")
+    )
+    assert run["TSM"][1:] == ["–", "0.003"] and run["C3D"][1:] == ["0.003", "0.001"]
+    assert "PyTorchVideo" in needs["X3D"][0] and (len(run), len(needs)) == (6, 7)
 
 
 def test_a_missing_record_or_claim_is_a_warning(tmp_path):
@@ -885,6 +903,8 @@ def test_a_run_is_named_by_what_differs_in_numbers_that_can_be_read():
     assert named([runs[0] | {"config": runs[0]["config"] | few}]) == (
         "train_fraction=0.08333, use_text=False"
     )
+    real = runs[0]["config"] | {"dataset": "folder", "data_root": "/data/biolab"}
+    assert named([runs[0] | {"config": real}]).startswith("biolab: ")
 
 
 def test_a_claim_that_is_a_sentence_is_shown_as_one():

@@ -299,9 +299,8 @@ APART = (nodes.entry, nodes.definition, nodes.caption)  # their paragraphs say n
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
-    gc.set_threshold(
-        200_000, 50, 100
-    )  # a page is a large graph: to search it often takes a sixth of the build
+    # A page is a large graph: to search it for garbage as often as usual is a sixth of the build.
+    gc.set_threshold(200_000, 50, 100)
     for part in (companion_bibliography, companion_glossary, companion_print, companion_search):
         part.setup(app)
     app.add_role("run", Run())

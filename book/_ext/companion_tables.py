@@ -446,10 +446,10 @@ class Methods(Overview):
             (None, [str(name), line.needs]) for name, line in others.iterrows()
         ]
         return [
-            made.paragraph("Six are run, each with the learning rate found for it (–: not run):"),
+            made.paragraph("These are run, each with the learning rate found for it (–: not run):"),
             made.table(header, rows, "methods"),
             made.paragraph("The others would need:"),
-            made.table(["method", "would need"], needs, "methods"),
+            made.table(["method", "would need"], needs, "needs"),
         ]
 
 
