@@ -260,7 +260,7 @@ def test_the_command_writes_a_table_beside_the_checkpoint(hands, tmp_path, capsy
     expected = sum(len(corruption.levels) for corruption in CORRUPTIONS.values())
     assert len(table) == expected + 1 and table.what.iloc[0] == "nothing"
     too_late = (table.what == "events late") & (table.level == 4)  # of the 5 frames of these
-    assert table.left_out[too_late].str.contains("1 frames, 2 asked for").all()
+    assert table.left_out[too_late].str.contains("found 1 frames; expected at least 2").all()
     assert (table.left_out.notna() == too_late).all() and "left out: events late 4: " in said
     assert pd.isna(table.difference.iloc[0])
     assert (table.difference.iloc[1:].notna() != too_late.iloc[1:]).all()
