@@ -57,3 +57,11 @@ def test_fields_that_are_no_configuration_are_named(book):
     (book / "claims.csv").write_text(HEADS["claims.csv"] + "\na,v,w,d,s,s,m,4,count,,[1],\n")
     with pytest.raises(ValueError, match=r"claims.csv: found .*\[1\]"):
         paper.claims()
+
+
+@pytest.mark.parametrize("read", [paper.claims, paper.methods, paper.deviations])
+def test_what_a_caller_does_to_a_table_stays_with_the_caller(read):
+    table, other = read(), read()
+    assert table.equals(other)
+    table["here"] = "changed"
+    assert not read().equals(table) and read().equals(other)
