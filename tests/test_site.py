@@ -840,16 +840,30 @@ def test_docstrings_read_as_plain_text():
         "",
         "``b`` or `c`.",
     ]
-    extension().plain_docstring(None, "module", "m", None, None, lines)
+    extension("companion_reference").plain_docstring(None, "module", "m", None, None, lines)
     code = ["    from x import y", "    y = 1", "", "    y.z()"]
     shown = [".. code-block:: python", "", *code]
     assert lines == [r"What of ``a``\ s?", "", *shown, "", "``b`` or ``c``."]
     lines = ["    OUT/a.js    what is told", "    OUT/b.js    weights"]  # a table, and no Python
-    extension().plain_docstring(None, "module", "m", None, None, lines)
+    extension("companion_reference").plain_docstring(None, "module", "m", None, None, lines)
     assert lines[0] == ".. code-block:: text"
-    lines = ["Alias for field number 0"]  # which says nothing of the field
-    extension().plain_docstring(None, "attribute", "m.a", None, None, lines)
-    assert lines == []
+
+
+def test_the_reference_has_every_name_once_and_code_as_it_is_typed(site):
+    pages = {name: (HTML / f"{name}.html").read_text() for name in PAGES if "book/api" in name}
+    articles = [page.partition("<article")[2].partition("</article")[0] for page in pages.values()]
+    shown = unescape(re.sub(r"<[^>]*>", "", "".join(articles)))
+    assert len(pages) == 6 and '{"rgb": uint8 [F, 3, S, S]' in shown and '"--use-text"' in shown
+    for wrong in ("“", "’", "~safe", "~pathlib", "<factory>", "Alias for"):
+        assert wrong not in shown, wrong
+    ids = set().union(*(site[name].ids for name in pages))
+    for name, made, taken_over in (
+        ("EventFile", "formats.content", "readers"),
+        ("studies", "rows", "studies"),
+    ):
+        assert f"safe_companion.{made}.{name}" in ids
+        assert f"safe_companion.{taken_over}.{name}" not in ids
+    assert "safe_companion.readers.read_events" in ids and "safe_companion.studies.study" in ids
 
 
 @pytest.mark.parametrize("url", ["", "https://github.com/someone/safe"])

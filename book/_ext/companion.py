@@ -14,14 +14,12 @@ Directives:
 Also a box under the title of every notebook: its data, parameters, runs, time, and the command that
 remakes it; terms that the glossary explains (companion_glossary), a search that finds abbreviations
 (companion_search), works named by author and year (companion_bibliography), the whole book on one
-page (companion_print), and cards for other sites.
+page (companion_print), the reference (companion_reference), and cards for other sites.
 """
 
-import ast
 import gc
 import re
 import sys
-import textwrap
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -30,6 +28,7 @@ import companion_bibliography
 import companion_glossary
 import companion_nodes as made
 import companion_print
+import companion_reference
 import companion_search
 from companion_nodes import link, text
 from companion_notebooks import add_provenance, file_of, name_unexecuted, shown_notebooks
@@ -138,51 +137,6 @@ class Claim(SphinxRole):
 
 
 # ------------------------------------------------------------------------------- while it builds
-def as_literal(match: re.Match[str]) -> str:
-    """Code between backticks in docutils' way."""
-    code = match[0].strip("`")
-    follows = match.string[match.end() : match.end() + 1]
-    # What follows at once, as in `Dataset`s, is set apart for docutils only.
-    return f"``{code}``\\ " if follows.isalnum() else f"``{code}``"
-
-
-def is_python(text: str) -> bool:
-    """Whether a text, indented or not, can be read as Python."""
-    try:
-        ast.parse(textwrap.dedent(text))
-    except SyntaxError:
-        return False
-    return True
-
-
-def plain_docstring(
-    app: Sphinx, what: str, name: str, found: Any, options: Any, lines: list[str]
-) -> None:
-    """Docstrings are plain text: `code` between backticks, and indented blocks as they stand.
-
-    Such a block is shown as Python where it is some.
-    """
-    if lines and lines[0].startswith("Alias for field number"):  # of a named tuple
-        lines.clear()
-    blocks = re.split(r"\n\s*\n", "\n".join(lines))
-    shown: list[str] = []
-    for block in blocks:
-        if block.startswith("    "):
-            if not shown or not shown[-1].startswith("    "):
-                shown.append(f".. code-block:: {'python' if is_python(block) else 'text'}")
-        else:
-            block = re.sub(r"``[^`]+``|`[^`]+`", as_literal, block)
-        shown.append(block)
-    lines[:] = "\n\n".join(shown).splitlines()
-
-
-def short_signature(
-    app: Sphinx, what: str, name: str, found: Any, options: Any, signature: str, returned: str
-) -> tuple[str, str] | None:
-    """The fields of a configuration would fill a page here; the page says where they stand."""
-    return ("(**fields)", "") if name == "safe_core.Config" else None
-
-
 def set_refdoc(app: Sphinx, doctree: nodes.document) -> None:
     """Links made by this extension say which page they are on, as Sphinx's own do."""
     for kind in (addnodes.pending_xref, addnodes.download_reference):
@@ -298,10 +252,19 @@ def card(
 APART = (nodes.entry, nodes.definition, nodes.caption)  # their paragraphs say nothing of the page
 
 
+PARTS = (
+    companion_bibliography,
+    companion_glossary,
+    companion_print,
+    companion_reference,
+    companion_search,
+)
+
+
 def setup(app: Sphinx) -> dict[str, Any]:
     # A page is a large graph: to search it for garbage as often as usual is a sixth of the build.
     gc.set_threshold(200_000, 50, 100)
-    for part in (companion_bibliography, companion_glossary, companion_print, companion_search):
+    for part in PARTS:
         part.setup(app)
     app.add_role("run", Run())
     app.add_role("difference", Difference())
@@ -317,9 +280,6 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.add_directive("methods", Methods)
     app.add_directive("status", Status)
     app.connect("config-inited", repository, priority=100)
-    app.setup_extension("sphinx.ext.autodoc")
-    app.connect("autodoc-process-docstring", plain_docstring)
-    app.connect("autodoc-process-signature", short_signature)
     app.connect("doctree-read", add_provenance, priority=100)  # before downloads are collected
     app.connect("doctree-read", set_refdoc, priority=101)
     app.connect("doctree-read", tidy_code, priority=101)
