@@ -10,6 +10,7 @@ instead.
 import argparse
 import functools
 import importlib
+import inspect
 import io
 import json
 import os
@@ -850,20 +851,24 @@ def test_docstrings_read_as_plain_text():
 
 
 def test_the_reference_has_every_name_once_and_code_as_it_is_typed(site):
-    pages = {name: (HTML / f"{name}.html").read_text() for name in PAGES if "book/api" in name}
-    articles = [page.partition("<article")[2].partition("</article")[0] for page in pages.values()]
+    files = sorted((HTML / "book").glob("api*.html"))
+    articles = [
+        file.read_text().partition("<article")[2].partition("</article")[0] for file in files
+    ]
     shown = unescape(re.sub(r"<[^>]*>", "", "".join(articles)))
-    assert len(pages) == 6 and '{"rgb": uint8 [F, 3, S, S]' in shown and '"--use-text"' in shown
+    assert len(files) == 6 and '{"rgb": uint8 [F, 3, S, S]' in shown and '"--use-text"' in shown
     for wrong in ("“", "’", "~safe", "~pathlib", "<factory>", "Alias for"):
         assert wrong not in shown, wrong
-    ids = set().union(*(site[name].ids for name in pages))
-    for name, made, taken_over in (
-        ("EventFile", "formats.content", "readers"),
-        ("studies", "rows", "studies"),
-    ):
-        assert f"safe_companion.{made}.{name}" in ids
-        assert f"safe_companion.{taken_over}.{name}" not in ids
-    assert "safe_companion.readers.read_events" in ids and "safe_companion.studies.study" in ids
+    ids = set().union(*(Page(file).ids for file in files))
+    paths = [path.relative_to(ROOT) for path in (ROOT / "safe_companion").rglob("*.py")]
+    names = {"safe_core", *(".".join(path.with_suffix("").parts) for path in paths)}
+    for name in sorted(names):
+        module = importlib.import_module(name.removesuffix(".__init__"))
+        for member, found in vars(module).items():
+            if not (inspect.isfunction(found) or inspect.isclass(found)) or not found.__doc__:
+                continue
+            is_shown = f"{module.__name__}.{member}" in ids
+            assert is_shown == (found.__module__ == module.__name__ and member[0] != "_"), found
 
 
 @pytest.mark.parametrize("url", ["", "https://github.com/someone/safe"])

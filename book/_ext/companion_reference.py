@@ -60,14 +60,11 @@ def plain_signature(
     return (signature.replace("<factory>", "..."), returned) if signature else None
 
 
-def is_elsewhere(
+def is_field(
     app: Sphinx, what: str, name: str, found: Any, skip: bool, options: Any
 ) -> bool | None:
-    """Leaves out what a module takes over from another, and fields: the signature has them."""
-    module = app.env.temp_data["autodoc:module"]
-    taken_over = what == "module" and getattr(found, "__module__", module) != module
-    is_field = str(getattr(found, "__doc__", "")).startswith("Alias for field number")
-    return True if taken_over or is_field else None
+    """Leaves out the fields of named tuples, which their signatures have."""
+    return True if str(getattr(found, "__doc__", "")).startswith("Alias for field number") else None
 
 
 class AsTyped(SphinxTransform):
@@ -84,5 +81,5 @@ def setup(app: Sphinx) -> None:
     app.setup_extension("sphinx.ext.autodoc")
     app.connect("autodoc-process-docstring", plain_docstring)
     app.connect("autodoc-process-signature", plain_signature)
-    app.connect("autodoc-skip-member", is_elsewhere)
+    app.connect("autodoc-skip-member", is_field)
     app.add_transform(AsTyped)
