@@ -42,7 +42,8 @@ from safe_core import FIELDS, configure
 ROOT = Path(__file__).resolve().parents[1]
 HTML = ROOT / "_build" / "html"
 TOC = yaml.safe_load((ROOT / "_toc.yml").read_text())
-PAGES = [TOC["root"], *[chapter["file"] for part in TOC["parts"] for chapter in part["chapters"]]]
+CHAPTERS = [chapter for part in TOC["parts"] for chapter in part["chapters"]]
+PAGES = [TOC["root"], *[page["file"] for of in CHAPTERS for page in (of, *of.get("sections", ()))]]
 OPTIONS = [
     "--headless=new",
     "--no-sandbox",
