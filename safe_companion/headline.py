@@ -42,7 +42,8 @@ SAID = {
 
 def sentences() -> tuple[list[str], list[str]]:
     """What can be said today, in Markdown: what the picture shows, and the rest."""
-    shown = [two_cameras(), fusion()]
+    modalities = _modalities()
+    shown = [two_cameras(modalities), fusion(modalities)]
     rest = [other_methods(), words(), components(), real_events(), how_long(), what_is_open()]
     return list(filter(None, shown)), list(filter(None, rest))
 
@@ -133,9 +134,8 @@ def _modalities() -> dict[str, Found]:
     return {k: rows for k, rows in found.items() if rows[BOTH] and rows[RGB] and rows[EVENTS]}
 
 
-def two_cameras() -> str:
+def two_cameras(found: dict[str, Found]) -> str:
     """Both modalities beside either alone, over all recordings and where one camera fails."""
-    found = _modalities()
     if not found:
         return ""
     parts, better, exceptions, tried = [], True, [], 0
@@ -163,10 +163,10 @@ def two_cameras() -> str:
     return said
 
 
-def fusion() -> str:
+def fusion(modalities: dict[str, Found]) -> str:
     """SAFE beside the mean of two single models' log-probabilities, which needs no fusion."""
     parts, effect, averaged = [], [], []
-    for name, rows in _modalities().items():
+    for name, rows in modalities.items():
         found = rivals.rivals(rows[RGB], rows[EVENTS])
         table = rivals.compared(rows[BOTH], found)
         if rivals.LATE not in table.index:
@@ -246,10 +246,10 @@ def _of_tower() -> str:
 def words() -> str:
     """Without any text, with vectors that say nothing; and what the names cannot do."""
     parts, gains = [], []
+    studied = {name: _study("text", name) for name in SAMPLES}
     for what in ("no text", "random vectors"):
         of_samples = []
-        for name in SAMPLES:
-            found = _study("text", name)
+        for name, found in studied.items():
             rows = {row: runs for row, runs in found.items() if row.endswith(", all")}
             gain = effects.difference(rows[f"{what}, all"], rows["text, all"], table=rows)
             if gain.pairs > 1:

@@ -34,25 +34,23 @@ def runs(share, dark=0):
     return [made_run(seed, right, condition=conditions) for seed in range(3)]
 
 
-def study_of(both, rgb, events):
-    names = (headline.BOTH, headline.RGB, headline.EVENTS)
-    found = dict(zip(names, map(runs, (both, rgb, events)), strict=True))
-    return lambda name, dataset: found
+def of_both_samples(**shares):
+    """Each modality's runs, with its shares as `runs` has them, on both samples alike."""
+    names = {"both": headline.BOTH, "rgb": headline.RGB, "events": headline.EVENTS}
+    found = {names[name]: runs(*these) for name, these in shares.items()}
+    return dict.fromkeys(headline.SAMPLES, found)
 
 
-def test_which_of_two_and_one_camera_is_better_is_looked_at(monkeypatch):
-    monkeypatch.setattr(headline, "_study", study_of(90, 60, 50))
-    said = headline.two_cameras()
+def test_which_of_two_and_one_camera_is_better_is_looked_at():
+    said = headline.two_cameras(of_both_samples(both=(90,), rgb=(60,), events=(50,)))
     assert "over all recordings: HARDVS 90.0 % with both, 60.0 % with RGB and 50.0 % with e" in said
     assert said.startswith("**Two cameras beat one**")
     assert "fails" not in said
-    found = {headline.BOTH: runs(90, 50), headline.RGB: runs(60, 9), headline.EVENTS: runs(50, 80)}
-    monkeypatch.setattr(headline, "_study", lambda name, dataset: found)
-    said = headline.two_cameras()
+    said = headline.two_cameras(of_both_samples(both=(90, 50), rgb=(60, 9), events=(50, 80)))
     assert "do better than both (2 of 8 comparisons): events in the dark better by 30.0" in said
     assert "(HARDVS); events in the" in said and "RGB in" not in said
-    monkeypatch.setattr(headline, "_study", study_of(70, 90, 50))
-    assert headline.two_cameras().startswith("**Two cameras do not always beat one**")
+    said = headline.two_cameras(of_both_samples(both=(70,), rgb=(90,), events=(50,)))
+    assert said.startswith("**Two cameras do not always beat one**")
 
 
 def test_what_has_no_records_is_not_said(monkeypatch):
@@ -207,10 +205,10 @@ def test_the_picture_is_one_file_for_the_same_records_and_none_without(tmp_path,
 
 
 def test_the_rows_of_the_picture_are_one_camera_each_safe_and_their_average(monkeypatch):
-    found = study_of(90, 60, 50)
-    rgb, events = (found("", "")[name] for name in (headline.RGB, headline.EVENTS))
+    found = of_both_samples(both=(90,), rgb=(60,), events=(50,))
+    rgb, events = (found["hardvs"][name] for name in (headline.RGB, headline.EVENTS))
     late = {(id(rgb), id(events)): {rivals.LATE: runs(95)}}
-    monkeypatch.setattr(headline, "_study", found)
+    monkeypatch.setattr(headline, "_study", lambda name, dataset: found[dataset])
     monkeypatch.setattr(headline.rivals, "rivals", lambda a, b: late[id(a), id(b)])
     table = headline.beside_rivals().loc["hardvs"]
     assert table.top1.to_dict() == dict(zip(headline_plots.ROWS, (60, 50, 90, 95), strict=True))
@@ -248,12 +246,12 @@ def test_a_component_alone_with_its_verdict_is_named_with_its_difference(monkeyp
 
 def test_late_fusion_stands_beside_two_averaged_models_of_safe(monkeypatch):
     late = {rivals.LATE: runs(95)}
-    monkeypatch.setattr(headline, "_study", study_of(90, 60, 50))
+    found = of_both_samples(both=(90,), rgb=(60,), events=(50,))
     monkeypatch.setattr(headline.rivals, "rivals", lambda rgb, events: late)
     monkeypatch.setattr(headline.rivals, "of_two_seeds", lambda fused: runs(92)[:1])
-    said = headline.fusion()
+    said = headline.fusion(found)
     assert said.startswith("**SAFE's fusion does not reach its plainest rival**")
     assert "HARDVS 95.0 %, SAFE worse by 5.0 ± " in said
     assert "Two SAFE models averaged alike: HARDVS 92.0 % beside 95.0 % of late fusion, " in said
     monkeypatch.setattr(headline.rivals, "of_two_seeds", lambda fused: [])
-    assert "Two SAFE models" not in headline.fusion()
+    assert "Two SAFE models" not in headline.fusion(found)

@@ -60,11 +60,17 @@ def plain_signature(
     return (signature.replace("<factory>", "..."), returned) if signature else None
 
 
-def is_field(
+def is_left_out(
     app: Sphinx, what: str, name: str, found: Any, skip: bool, options: Any
 ) -> bool | None:
-    """Leaves out the fields of named tuples, which their signatures have."""
-    return True if str(getattr(found, "__doc__", "")).startswith("Alias for field number") else None
+    """Leaves out the fields of named tuples, and what a module takes over from others.
+
+    autodoc leaves out the latter, too, but only once it has read the module where it is made.
+    """
+    module = app.env.temp_data.get("autodoc:module")
+    taken = what == "module" and getattr(found, "__module__", module) != module
+    field = str(getattr(found, "__doc__", "")).startswith("Alias for field number")
+    return True if taken or field else None
 
 
 class AsTyped(SphinxTransform):
@@ -81,5 +87,5 @@ def setup(app: Sphinx) -> None:
     app.setup_extension("sphinx.ext.autodoc")
     app.connect("autodoc-process-docstring", plain_docstring)
     app.connect("autodoc-process-signature", plain_signature)
-    app.connect("autodoc-skip-member", is_field)
+    app.connect("autodoc-skip-member", is_left_out)
     app.add_transform(AsTyped)
