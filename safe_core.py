@@ -569,7 +569,7 @@ def make_optimizer(model: nn.Module, config: Config) -> AdamW:
 
 
 def learning_rate(step: int, steps: int, config: Config) -> float:
-    """Linear warm-up, then a cosine to final_lr_fraction; `step` counts from 0."""
+    """Linear warm-up, then a cosine to final_lr_fraction; or constant. `step` counts from 0."""
     if config.schedule == "constant":
         return 0.1009 * config.learning_rate  # of 8e-6: 8.072e-7, where the released one stays
     warmup = round(config.warmup_fraction * steps)

@@ -17,7 +17,7 @@ from safe_companion import ROOT, commands, model_commands
 
 
 class Command(NamedTuple):
-    """A command of the table below."""
+    """One command of `safe`."""
 
     help: str
     example: str

@@ -230,7 +230,7 @@ def not_run(study: str, found: Found) -> str | None:
 
 
 def finding_of_conjunctions(found: Found) -> str:
-    """The first sentence of the page."""
+    """The first sentence of the page `conjunctions`."""
     if missing := not_run("conjunctions", found):
         return missing
     table = pairs_table(found)
@@ -256,7 +256,7 @@ def _of_seen(run: dict) -> float:
 
 
 def finding_of_unseen(found: Found, classes: int) -> str:
-    """The first sentence of the page."""
+    """The first sentences of the page `unseen`: a line for each head."""
     if missing := not_run("unseen", found):
         return missing
     table = unseen_table(found, classes)

@@ -1,7 +1,7 @@
 """What do the commands do that make runs, look at them, and check and draw data?
 
-Each is a pair of functions: `NAME_options` adds its options to a parser, `NAME` runs it. Every one
-imports what it needs when it runs, since importing torch takes seconds.
+Most are a pair of functions: `NAME_options` adds its options to a parser, `NAME` runs it, and `safe
+NAME --help` describes it. Each imports what it needs when it runs: importing torch takes seconds.
 """
 
 import argparse

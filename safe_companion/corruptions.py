@@ -59,7 +59,7 @@ def late(recording: Recording, frames: float, rng: np.random.Generator) -> Recor
 
 
 def dropped(recording: Recording, share: float, rng: np.random.Generator) -> Recording:
-    """A share of the events is lost, whichever; one stays."""
+    """A share of the events is lost, drawn at random; at least one stays."""
     events = _events_of(recording)
     stays = rng.random(len(events)) >= share
     stays[rng.integers(len(events))] = True

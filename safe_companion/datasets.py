@@ -103,6 +103,8 @@ class Splits:
 def open_dataset(config: Config, *, skipped: Sequence[tuple[str, str]] | None = None) -> Splits:
     """Open the data set of a configuration, and split it.
 
+    Of the configuration's fields:
+
     data_root: None generates the sample once and opens it; a path opens real data or raises, never
     falls back. val_fraction: share of the training list held out, stratified by class.
     modality_dropout: of training clips, as in ClipDataset.
@@ -112,13 +114,15 @@ def open_dataset(config: Config, *, skipped: Sequence[tuple[str, str]] | None = 
     jitter. frame_draw: of training clips, "aligned" (jittered) or "independent" (random, each
     modality on its own). test_frames: of validation and test clips, "even" or "random": drawn as in
     training, by (seed, epoch, index).
+    sensor_size: "WIDTHxHEIGHT" of recordings that do not say it. By default the frames beside them
+    tell, else 346x260; for "folder", see checks.sensor_size.
+
     Every listed recording is looked at before anything is returned (safe_companion.checks); what is
     known of unchanged files is taken from a cache. on_bad_recording: "stop" raises one
     RecordingError that names those that cannot be used; "skip" leaves them out (Splits.skipped). Of
     the generated sample it is only seen whether it is whole. skipped: what another process has
     found out, [(sample, reason)]; then nothing is looked at here.
-    sensor_size: "WIDTHxHEIGHT" of recordings that do not say it. By default the frames beside them
-    tell, else 346x260; for "folder", see checks.sensor_size.
+
     Raises FileNotFoundError or ValueError as read_lists does, or where a split that was asked for
     is empty.
     """
@@ -214,7 +218,10 @@ def _shares(listed: Labelled, config: Config) -> tuple[Labelled, Labelled]:
 
 
 def sample_training_size(config: Config) -> int:
-    """Recordings that a training on the generated sample uses; the sample need not be there."""
+    """Recordings that a training uses on a sample of HARDVS or PokerEvent, all classes in it.
+
+    The sample need not be there.
+    """
     labels = range(len(class_names(config.dataset, None)))
     listed = [("", label) for label in labels for _ in range(config.sample_train_per_class)]
     kept, _ = _shares(listed, config)

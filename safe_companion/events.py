@@ -202,8 +202,9 @@ def opened(counts: np.ndarray) -> np.ndarray:
 def half_difference(first: np.ndarray, second: np.ndarray, size: tuple[int, int]) -> float:
     """AFE's measure of how differently two halves of a stream look: 200 * sum|A - B| / n.
 
-    A and B are the opened ON and OFF count images of the halves, n the events of both. 0: alike;
-    200: no event of one half is in the other (journal version, Sec. 3.2; from ExACT).
+    A and B are the opened ON and OFF count images of the halves, n the events of both: from 0
+    for equal images to 200 where nothing is shared and opening took nothing (journal version, Sec.
+    3.2; from ExACT).
     """
     apart = np.abs(opened(count_image(first, size)) - opened(count_image(second, size))).sum()
     return float(200 * apart / (len(first) + len(second)))

@@ -49,7 +49,7 @@ T = TypeVar("T")
 
 
 def cache_folder() -> Path:
-    """Where samples and facts lie: the folder that the environment variable SAFE_CACHE names."""
+    """Where samples and facts lie: where SAFE_CACHE says, else in ~/.cache/safe-companion."""
     return Path(os.environ.get("SAFE_CACHE") or Path.home() / ".cache" / "safe-companion")
 
 

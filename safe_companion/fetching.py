@@ -3,7 +3,7 @@
     safe fetch biolab data/biolab                       # clones what it needs
     safe fetch biolab data/biolab --from clones         # or takes clones that are there
 
-book/sources.json holds the addresses, commits, licences and sums. Files whose sum is another stop
+book/sources.json holds the addresses, commits, licences and sums. A file whose sum differs stops
 everything; files that are absent are said, and what remains is written. Nothing is overwritten.
 """
 

@@ -1,6 +1,6 @@
 """What do the commands do that ask a trained model, or look at recordings and convert them?
 
-As in commands.py: `NAME_options` adds options, `NAME` runs, each imports what it needs.
+As in commands.py: `NAME_options` adds options, `NAME` runs, `safe NAME --help` describes.
 """
 
 import argparse

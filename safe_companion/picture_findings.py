@@ -34,8 +34,8 @@ def of_looking(
     """Whether a class looks at a place of its own, and whether an answer rests on what it looks at.
 
     table: measures in lines; columns "RGB, trained", "RGB, control", ... costs: {what else was
-    hidden: points of first answers that hiding the most looked-at patches loses more, [n]}. shares:
-    of single patches, the 1st and 99th percentile, in multiples of the even share.
+    hidden: by how many more points top-1 falls if the most looked-at patches are hidden, [n]}.
+    shares: of single patches, the 1st and 99th percentile, in multiples of the even share.
     """
     columns = table.T
     trained = columns[columns.index.str.endswith(", trained")]

@@ -92,6 +92,7 @@ class Place:
 
     @classmethod
     def of(cls, config: Config) -> "Place":
+        """The place of the run of a configuration."""
         folder = f"{config.origin}/{config.dataset}/{run_name(config)}"
         return cls(f"{folder}/seed{config.seed}")
 
@@ -102,10 +103,12 @@ class Place:
 
     @property
     def committed(self) -> Path:
+        """Its folder in results/, which git keeps."""
         return ROOT / "results" / self.name
 
     @property
     def working(self) -> Path:
+        """Its folder in runs/, where it is trained."""
         return ROOT / "runs" / self.name
 
 

@@ -51,7 +51,7 @@ def plain(name: object) -> str:
 
 
 def titled(text: str) -> str:
-    """A text with the data sets' names as people write them: "sample of hardvs" -> "... HARDVS"."""
+    """A text with data sets as people write them: HARDVS in "sample of hardvs"."""
     keys = "|".join(name for name in TITLES if name != "folder")
     return re.sub(rf"\b({keys})\b", lambda found: TITLES[found[0]], text)
 

@@ -202,7 +202,7 @@ def clips_of(splits: Splits, split: str, known: list[str], config: Config) -> Cl
 def differences(
     identity: dict[str, Any], fingerprint: str, versions: dict[str, int]
 ) -> list[str] | None:
-    """What is another than when the model was trained; None if its checkpoint does not say."""
+    """What differs from when the model was trained; None if its checkpoint does not say."""
     if not identity:
         return None
     found = []

@@ -79,7 +79,7 @@ def gains(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def enough(table: pd.DataFrame) -> int | None:
-    """The shortest length whose gains all stay below ENOUGH; None where no length is known to."""
+    """The shortest length whose gains all stay below ENOUGH points; None if none is known to."""
     lengths = gains(table).max(axis=1)
     return next((int(steps) for steps, most in lengths.items() if most < ENOUGH), None)
 

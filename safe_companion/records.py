@@ -302,7 +302,7 @@ BEGUN = 0.5  # share of a guess's loss below which a training counts as begun
 
 
 def hardly_trained(run: dict) -> bool:
-    """Whether the last epoch's training loss is still more than BEGUN of a guess's."""
+    """Whether the last epoch's training loss is still above half (BEGUN) of a guess's."""
     if run.get("log_probs") is None:
         return False
     guess = np.log(classes_of_loss(run))

@@ -175,7 +175,7 @@ def check_same(record: dict, config: Config, folder: Path) -> None:
 
 
 def tell_changes(before: Config, config: Config) -> None:
-    """Prints what is another than when a run was begun, and which learning rates that changes."""
+    """Prints what differs from when a run was begun, and which learning rates that changes."""
     if config.steps:
         before = dataclasses.replace(before, epochs=config.epochs)  # no difference
     for name in MAY_DIFFER:

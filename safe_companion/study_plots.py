@@ -24,8 +24,8 @@ def show_study(
 ) -> Figure:
     """Differences to the baseline with their 95 % intervals; grey where the interval holds zero.
 
-    table: as `effects.effect_table` gives it; what is HARDLY is left out. notes: {row: what stands
-    below its name}.
+    table: as `effects.effect_table` gives it; rows hardly trained are left out.
+    notes: {row: what stands below its name}.
     """
     rows = table[table.difference.notna() & (table.effect != HARDLY)][::-1]
     fig, ax = plt.subplots(figsize=(7, (0.52 if notes else 0.38) * len(rows) + 1.3))

@@ -34,7 +34,7 @@ class GivenVectors(nn.Module):
     """A vector for each sentence in place of what CLIP says of it.
 
     `forward(which)` -> [len(which), width]. "random": the same in every run of a seed, never
-    trained, as long as CLIP's features of these sentences are on average. "learned": so at first,
+    trained, with the mean length of CLIP's features of these sentences. "learned": so at first,
     then trained, whatever freeze_text says. "file": of unit length, see `read_features`; never
     trained.
     """
@@ -61,8 +61,8 @@ class GivenVectors(nn.Module):
 def read_features(file: str | None, names: list[str]) -> Tensor:
     """Features [len(names), D_t] of an .npz file, which holds `features` [n, D_t] and `names` [n].
 
-    It may hold more names. One that is not there is looked for in this project. ValueError says
-    what it lacks, or what else was found.
+    It may hold more names than are asked for. A path that does not exist is looked for in this
+    project. ValueError says which names the file lacks, or what else was found.
     """
     expected = "expected .npz with finite `features` [n, D_t] and `names` [n], none of them twice"
     if file is None:

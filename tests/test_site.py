@@ -35,7 +35,7 @@ from scipy import stats
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from safe_companion import __main__, paper, records, studies, wording
+from safe_companion import __main__, paper, records, released, studies, wording
 from safe_companion.datasets import TITLES
 from safe_core import FIELDS, configure
 
@@ -318,6 +318,17 @@ def test_names_of_files_break_behind_separators_on_a_phone_and_not_on_a_desk(pho
         assert name.inner_text().startswith("safe_companion/sample/world.py")
         shown = name.locator("wbr").first.evaluate("node => getComputedStyle(node).display")
         assert (shown == "none") == (reader is desk)
+
+
+def test_names_break_behind_separators_and_never_inside_a_number(phone):
+    pieces = """node => [...node.childNodes].map(part => part.data ?? "|").join("")"""
+    phone.window.goto(f"{phone.address}book/records.html", wait_until="load")
+    rate = phone.window.locator(".bd-article h4 span.pre", has_text="learning_rate=0.003").first
+    assert rate.evaluate(pieces) == "learning_|rate=|0.003"
+    phone.window.goto(f"{phone.address}book/api_pages.html", wait_until="load")
+    prefix = phone.window.locator(".sig-prename", has_text="safe_companion.__main__.").first
+    (text,) = prefix.locator("span.pre").all()
+    assert text.evaluate(pieces) == "safe_|companion.|__main__."
 
 
 def test_cards_keep_the_name_that_stands_above_the_rows_of_a_table(phone):
@@ -701,6 +712,8 @@ def test_the_command_under_a_run_makes_that_configuration_again():
     for name, runs in records.all_runs().items():
         config = runs[0]["config"]
         line = tables.command(runs)
+        assert all(len(one) < 85 or len(one.split()) < 4 for one in line.splitlines()), line
+        line = re.sub(r" \\\n +", " ", line)
         if len(runs) > 1:
             seeds = " ".join(str(run["config"]["seed"]) for run in runs)
             line = line.removeprefix(f"for seed in {seeds}; do ").removesuffix("; done")
@@ -711,7 +724,7 @@ def test_the_command_under_a_run_makes_that_configuration_again():
         assert fields.pop("out_dir") == Path("runs", name, f"seed{config['seed']}")
         assert fields.pop("resume") is False and fields.pop("tensorboard") is False
         if fields["data_root"] is not None:
-            fields["data_root"] = fields["data_root"].removeprefix("PATH_TO/")
+            fields["data_root"] = re.sub("^(PATH_TO|data)/", "", fields["data_root"])
         again = vars(configure(**fields))
         free = ("workers", "on_bad_recording")  # change no number, and so no name
         if again["steps"]:
@@ -858,6 +871,7 @@ def test_the_reference_has_every_name_once_and_code_as_it_is_typed(site):
     ]
     shown = unescape(re.sub(r"<[^>]*>", "", "".join(articles)))
     assert len(files) == 6 and '{"rgb": uint8 [F, 3, S, S]' in shown and '"--use-text"' in shown
+    assert "leak_hz: spontaneous ON events / s / px" in shown and shown.count("build_clip(") == 1
     for wrong in ("“", "’", "~safe", "~pathlib", "<factory>", "Alias for"):
         assert wrong not in shown, wrong
     ids = set().union(*(Page(file).ids for file in files))
@@ -921,8 +935,15 @@ def test_a_run_is_named_by_what_differs_in_numbers_that_can_be_read():
     assert named(runs) == "base"
     few = {"train_fraction": 1 / 12, "use_text": False}
     assert named([runs[0] | {"config": runs[0]["config"] | few}]) == (
-        "train_fraction=0.08333, use_text=False"
+        "train_fraction=0.08333…, use_text=False"
     )
+    assert named([runs[0] | {"config": runs[0]["config"] | {"dropout": 0.0}}]) == "dropout=0.0"
+    as_released = runs[0]["config"] | released.RELEASED
+    facts = extension("companion_tables").facts_of
+    assert "released" in facts([runs[0] | {"config": as_released}]) and "released" not in facts(
+        runs
+    )
+    assert facts(runs)["data"][0].startswith("sample of HARDVS, 1152 training, ")
     real = runs[0]["config"] | {"dataset": "folder", "data_root": "/data/biolab"}
     assert named([runs[0] | {"config": real}]).startswith("biolab: ")
 

@@ -1,9 +1,10 @@
-"""How does the reference show modules? Docstrings as plain text, each name in one place.
+"""How does the reference show modules? Docstrings as plain text, each name once, with its fields.
 
 Docstrings hold code: strings keep the quotes, dashes and dots that they have.
 """
 
 import ast
+import inspect
 import re
 import textwrap
 from typing import Any
@@ -29,14 +30,27 @@ def is_python(text: str) -> bool:
     return True
 
 
+def fields_of(found: type) -> list[str]:
+    """A class's fields that have a comment beside them, as a list: one block, or none."""
+    if "__annotations__" not in vars(found):
+        return []
+    lines = inspect.getsource(found).splitlines()
+    fields = filter(None, (re.match(r"    (\w+): [^#]+  # (.+)", line) for line in lines))
+    listed = "\n".join(f"- `{name}`: {comment}" for name, comment in (f.groups() for f in fields))
+    return [listed] if listed else []
+
+
 def plain_docstring(
     app: Sphinx, what: str, name: str, found: Any, options: Any, lines: list[str]
 ) -> None:
     """Docstrings are plain text: `code` between backticks, and indented blocks as they stand.
 
-    Such a block is shown as Python where it is some.
+    Such a block is shown as Python where it is some. Classes have their fields below, with the
+    comments that stand beside them.
     """
     blocks = re.split(r"\n\s*\n", "\n".join(lines))
+    if what == "class" and name != "safe_core.Config":  # whose fields are a table of their own
+        blocks += fields_of(found)
     shown: list[str] = []
     for block in blocks:
         if block.startswith("    "):
@@ -63,12 +77,13 @@ def plain_signature(
 def is_left_out(
     app: Sphinx, what: str, name: str, found: Any, skip: bool, options: Any
 ) -> bool | None:
-    """Leaves out the fields of named tuples, and what a module takes over from others.
+    """Leaves out fields of named tuples, and what a module or class takes over from elsewhere.
 
-    autodoc leaves out the latter, too, but only once it has read the module where it is made.
+    autodoc leaves out a module's, too, but only once it has read the module where it is made.
     """
     module = app.env.temp_data.get("autodoc:module")
     taken = what == "module" and getattr(found, "__module__", module) != module
+    taken |= what == "class" and "." not in getattr(found, "__qualname__", ".")
     field = str(getattr(found, "__doc__", "")).startswith("Alias for field number")
     return True if taken or field else None
 

@@ -26,6 +26,7 @@ from safe_companion import (
     headline_plots,
     paper,
     places,
+    real_studies,
     records,
     released,
     studies,
@@ -94,16 +95,31 @@ def command(runs: list[dict]) -> str:
     preset, fields = places.differing(config)
     words = ["safe train", f"--dataset {config.dataset}"]
     if config.data_root is not None:
-        words.append(f"--data-root PATH_TO/{shlex.quote(config.data_root)}")
+        fetched = config.data_root in real_studies.FOLDERS
+        folder = real_studies.DATA if fetched else "PATH_TO"
+        words.append(f"--data-root {folder}/{shlex.quote(config.data_root)}")
     if preset != safe_core.PRESET_OF[config.origin]:
         words.append(f"--preset {preset}")
     words += [shlex.quote(word) for word in flags.words(fields)]
     folder = shlex.quote("runs/" + places.Place.of(config).name.rpartition("/")[0])
     if len(runs) == 1:
-        return " ".join([*words, f"--seed {config.seed} --out-dir {folder}/seed{config.seed}"])
+        words += [f"--seed {config.seed}", f"--out-dir {folder}/seed{config.seed}"]
+        return in_lines(words)
     numbers = " ".join(str(run["config"]["seed"]) for run in runs)
-    one = " ".join([*words, f"--seed $seed --out-dir {folder}/seed$seed"])
-    return f"for seed in {numbers}; do {one}; done"
+    end = ["--seed $seed", f"--out-dir {folder}/seed$seed; done"]
+    return in_lines([f"for seed in {numbers}; do", *words, *end])
+
+
+def in_lines(words: list[str]) -> str:
+    """A command in lines of at most 84 characters, where no word is longer."""
+    lines = [words[0]]
+    for word in words[1:]:
+        if len(lines[-1]) + len(word) > 80:
+            lines[-1] += " \\"
+            lines.append(f"    {word}")
+        else:
+            lines[-1] += f" {word}"
+    return "\n".join(lines)
 
 
 # ------------------------------------------------------------------------------- directives
@@ -338,15 +354,21 @@ def is_of_real_data(entry: tuple[str, list[dict]]) -> bool:
 
 
 def what_differs(runs: list[dict]) -> str:
-    """The fields that differ from their preset: "use_text=False, train_fraction=0.08333".
+    """The fields that differ from their preset: "use_text=False, train_fraction=0.08333…".
 
     Of real data the folder stands before them: "biolab: steps=300".
     """
     config = safe_core.Config(**runs[0]["config"])
     _, fields = places.differing(config)
-    shown = {k: f"{v:.4g}" if isinstance(v, float) else v for k, v in fields.items()}
+    shown = [f"{key}={shortened(value)}" for key, value in fields.items()]
     folder = f"{Path(config.data_root).name}: " if config.data_root else ""
-    return folder + (", ".join(f"{key}={value}" for key, value in shown.items()) or "base")
+    return folder + (", ".join(shown) or "base")
+
+
+def shortened(value: Any) -> str:
+    """A long number by its first four digits and "…", everything else as it is."""
+    is_long = isinstance(value, float) and float(f"{value:.4g}") != value
+    return f"{value:.4g}…" if is_long else str(value)
 
 
 def facts_of(runs: list[dict]) -> dict[str, list[made.Part]]:
@@ -355,14 +377,14 @@ def facts_of(runs: list[dict]) -> dict[str, list[made.Part]]:
     preset, fields = places.differing(config)
     changed = "with the fields above" if fields else "unchanged"
     lines: dict[str, list[made.Part]] = {"preset": [f"{preset}, {changed}"]}
-    if released.RELEASED.items() <= fields.items():
+    if released.RELEASED.items() <= vars(config).items():
         choices = "all choices of the released code together ("
         lines["released"] = [choices, code("released.RELEASED"), ")"]
     data = runs[0]["data"]
-    folder = "" if config.data_root is None else f"{config.data_root}, "
+    place = f"sample of {TITLES[config.dataset]}" if config.data_root is None else config.data_root
     counted = f"{data['train']} training, {data['val']} validation and {data['test']} test"
     fingerprint = code(data["fingerprint"][:12])
-    lines["data"] = [f"{folder}{counted} recordings, fingerprint ", fingerprint]
+    lines["data"] = [f"{place}, {counted} recordings, fingerprint ", fingerprint]
     lines["machine"] = machines_of(runs)
     return lines
 
@@ -521,7 +543,7 @@ def in_seeds(pairs: pd.DataFrame) -> str:
     apart = np.sqrt(both[["cpu", "gpu"]].var().mean().sum())
     return (
         f"The seeds of a row have a standard deviation of {said[0]} and of {said[1]} "
-        f"({both.ngroups} of these rows, {both.size().min()} to {both.size().max()} seeds each); "
+        f"({both.ngroups} configurations, {both.size().min()} to {both.size().max()} seeds each); "
         f"so the difference of two seeds has one of {apart:.2f} points."
     )
 

@@ -166,16 +166,18 @@
      word (custom.css) */
 
   function breaks() {
-    const names = ".bd-article :is(code span.pre, .caption-text, .sig-prename, .sig-name)";
+    const chance = (className) => Object.assign(document.createElement("wbr"), { className });
+    for (const parameter of document.querySelectorAll(".bd-article .sig-param")) parameter.before(chance("narrow"));
+    const names = ".bd-sidebar-secondary code span.pre, .bd-article :is(code span.pre, .caption-text, .sig-prename, .sig-name)";
     for (const name of document.querySelectorAll(names)) {
       const walker = document.createTreeWalker(name, NodeFilter.SHOW_TEXT);
       const texts = [];
+      const where = name.closest(".bd-article") ? "narrow" : "";
       while (walker.nextNode()) texts.push(walker.currentNode);
       for (const text of texts) {
-        const parts = text.data.split(/(?<=\w[/_.])(?=\w)/);
+        const parts = text.data.split(/(?<=\w[/.=]|[^\W_]_)(?=\w)(?<!_(?=_)|\d\.(?=\d))/);
         if (text.length < 16 || parts.length < 2) continue;
-        const chance = () => Object.assign(document.createElement("wbr"), { className: "narrow" });
-        text.replaceWith(...parts.flatMap((part, i) => (i ? [chance(), part] : [part])));
+        text.replaceWith(...parts.flatMap((part, i) => (i ? [chance(where), part] : [part])));
       }
     }
   }

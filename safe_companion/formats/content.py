@@ -99,7 +99,7 @@ def check_memory(path: Path, size: int) -> None:
 
 
 def read_bytes(path: Path, *, unpacked: float = 1.0) -> bytes:
-    """A whole file. unpacked: the most bytes that become of one, which the bound is asked for."""
+    """A whole file, if memory suffices. unpacked: the most bytes that one of its bytes becomes."""
     check_memory(path, int(os.path.getsize(path) * unpacked))
     return path.read_bytes()
 

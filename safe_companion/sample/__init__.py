@@ -1,7 +1,7 @@
 """What is the sample? Stand-ins of HARDVS and PokerEvent, and a third, by simulated cameras.
 
     from safe_companion import sample
-    sample.make_sample("hardvs", "cache/hardvs")  # 24 actions x (48 train + 30 test) recordings
+    sample.make_sample("hardvs", "cache/hardvs")  # 24 actions x (48 train + 105 test) recordings
     sample.make_sample("pokerevent", "cache/pokerevent")  # 26 cards, aedat4 files
     sample.make_sample("conjunctions", "cache/conjunctions")  # 36 pairs, 24 of them in training
 

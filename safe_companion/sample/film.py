@@ -21,7 +21,7 @@ SPLIT_IDS = {"train": 1, "test": 2, "frames": 3, "pairs": 4}  # the last two: fo
 
 
 class Truth(Nuisance):
-    """What is known of a recording, beside its class."""
+    """A `Nuisance`, and what else is known of a recording beside its class."""
 
     blur_px: float  # mean way of a moving point during an exposure
     white_electrons: float  # e- that a white surface gives during an exposure

@@ -63,7 +63,7 @@ def film_squares(
     """Three squares, of which the first moves, at times [S] (s).
 
     Returns linear light float32 [S, H, W, 3], and where in the image the first is, [S, 1, 2]. What
-    is drawn does not depend on the label, so that two classes differ in nothing but their pair.
+    is drawn from `rng` does not depend on the label: two classes differ in nothing but their pair.
     """
     colour, motion = divmod(label, len(MOTIONS))
     others = (colour + 1 + rng.permutation(len(COLOURS) - 1)[: SHOWN - 1]) % len(COLOURS)

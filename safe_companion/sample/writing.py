@@ -300,7 +300,7 @@ def make_sample(
     workers: int | None = None,
     progress: bool = True,
 ) -> Path:
-    """Write a complete sample of "hardvs" or "pokerevent" at `root`, unless it is there already.
+    """Write a complete sample, such as "hardvs" (`CLASSES` has all), at `root`, unless it is there.
 
     Returns root. On one kind of CPU the same seed gives the same bytes in every file, whatever the
     number of workers (default: one a core, at most 8). A sample made with other parameters, or by
