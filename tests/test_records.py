@@ -74,7 +74,7 @@ def test_equal_bytes_move_a_sum_of_two_models_by_as_much_as_the_page_says():
             ties.append(tied.sum())
             spread.append(100 * (may_be_right & tied).mean() / 2)  # to either side
     page = " ".join((ROOT / "book" / "records.md").read_text().split())
-    assert 8 <= np.mean(ties) <= 13 and "of some ten recordings in a list" in page
+    assert 8 <= np.mean(ties) <= 13 and "for about ten recordings of a list" in page
     assert f"can move one run by {max(spread):.1f})" in page
 
 
@@ -159,9 +159,9 @@ def test_the_book_reads_the_pairs_of_machines_as_they_are():
     assert mean < -half and "the GPU's runs were lower, and the interval excluded zero" in page
     mean, half = effects.mean_and_interval(later)
     assert abs(mean) < half
-    assert "more seeds were trained on both, and there it does not show" in page
+    assert "these later pairs do not show it" in page
     mean, half = effects.mean_and_interval(gain[both])
-    assert mean < -half and "All pairs of that group together still exclude zero" in page
+    assert mean < -half and "all pairs of that group still excludes zero" in page
     assert -0.5 < mean and "a few tenths of a point between the machines on HARDVS" in page
     assert (pairs.seed < 2).sum() >= 39
 

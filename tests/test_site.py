@@ -684,7 +684,10 @@ def test_runs_on_two_kinds_of_machines_are_compared(tmp_path):
         assert lines[name] == [lower, f"{mean} ± {half:.2f}", f"{np.std(gain, ddof=1):.2f}"]
     said = unescape(re.sub(r"<[^>]+>", "", html))
     assert f"{len(pairs)} runs of the samples were made on both" in said
-    assert "deviation of 0.42 points on the CPU and of 0.52 points on the GPU (18 of" in said
+    assert (
+        "deviation of 0.42 points on the CPU and of 0.52 points on the GPU (18 configurations"
+        in said
+    )
 
 
 def test_an_accuracy_in_words_has_the_interval_of_its_mean():
